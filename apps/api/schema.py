@@ -1,0 +1,40 @@
+"""What the OpenAPI document says of answers that several doors share."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+
+from apps.api.serializers import ProblemSerializer
+from apps.files.models import Kind, Status
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+def problems(*statuses: int) -> dict[Any, Any]:
+    """Error answers of these statuses, in their one shape."""
+    return {(status, PROBLEM_TYPE): OpenApiResponse(ProblemSerializer) for status in statuses}
+
+
+BYTES = {(200, "*/*"): OpenApiTypes.BINARY, (206, "*/*"): OpenApiTypes.BINARY}
+NOTHING = OpenApiResponse(description="Unchanged.")
+
+
+def header(name: str, description: str, *, response: bool = False, required: bool = False) -> OpenApiParameter:
+    """A header of the request, or of every answer."""
+    return OpenApiParameter(
+        name, str, OpenApiParameter.HEADER, description=description, response=response, required=required
+    )
+
+
+LIST_PARAMETERS = [
+    OpenApiParameter("processed", bool, description="Only files that are processed, or that are not."),
+    OpenApiParameter("status", str, many=True, enum=Status.values, description="Repeatable."),
+    OpenApiParameter("kind", str, many=True, enum=Kind.values, description="Repeatable."),
+    OpenApiParameter("name", str, description="A part of the name, upper or lower case."),
+    OpenApiParameter("uploaded_after", OpenApiTypes.DATETIME, description="Exclusive."),
+    OpenApiParameter("uploaded_before", OpenApiTypes.DATETIME, description="Exclusive."),
+    OpenApiParameter("page_size", int, description="1 to 200; 50 if absent."),
+    OpenApiParameter("cursor", str, description="From `next` or `previous`."),
+    header("If-None-Match", "The ETag of what the client has."),
+]

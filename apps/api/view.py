@@ -1,0 +1,64 @@
+"""DRF views that run on the event loop.
+
+DRF's own `dispatch` is synchronous: Django would run it, and the rendering, each in a thread. Here authentication,
+permission and throttle run on the loop (so they may not block: a throttle keeps its counts in this process), the
+handler is awaited, and the answer leaves rendered. Everything else is DRF's: negotiation, errors, OPTIONS, schema.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+
+class DoorView(APIView):
+    """Base of every HTTP door. Handlers are coroutines; what a door raises, `problems` answers."""
+
+    async def dispatch(  # type: ignore[override]
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """DRF's dispatch with the handler awaited."""
+        self.args = args
+        self.kwargs = kwargs
+        self.request: Request = self.initialize_request(request, *args, **kwargs)
+        self.headers = self.default_response_headers
+        try:
+            self.initial(self.request, *args, **kwargs)
+            handler: Any = self.http_method_not_allowed
+            if self.request.method and self.request.method.lower() in self.http_method_names:
+                handler = getattr(self, self.request.method.lower(), handler)
+            response = handler(self.request, *args, **kwargs)
+            if not isinstance(response, HttpResponseBase):
+                response = await response
+        except Exception as error:
+            response = self.handle_exception(error)
+        self.response = self.finalize_response(self.request, response, *args, **kwargs)
+        return _rendered(self.response)
+
+
+def _rendered(response: HttpResponseBase) -> HttpResponseBase:
+    """The same answer without DRF's deferred rendering, which Django would do in a thread."""
+    if not isinstance(response, Response):
+        return response
+    response.render()
+    plain = HttpResponse(response.content, status=response.status_code)
+    del plain.headers["Content-Type"]
+    for name, value in response.items():
+        plain.headers[name] = value
+    return plain
+
+
+class AnyAccept(BaseContentNegotiation):
+    """For doors that hand out a file's own bytes: their type is the file's, whatever the client hopes for."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """No door parses its body this way."""
+        return None
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        """The first renderer, for errors."""
+        return renderers[0], renderers[0].media_type

@@ -1,0 +1,1 @@
+"""The feed's three readers: WebSocket, Server-Sent Events, long polling. One `Reader` behind all of them."""

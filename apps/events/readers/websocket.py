@@ -1,0 +1,129 @@
+"""The feed over a WebSocket: hello, what was missed, then live."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import uuid
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from apps.events.event import Cursor, connection_frame
+from apps.events.reader import Reader, reading
+from apps.files.errors import BadCursor, FilewireError
+from apps.files.models import File
+from apps.files.threads import transact
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "/ws"
+WAIT_SECONDS = 60.0  # how long a reader sleeps before it looks for itself
+UNKNOWN_FILE = 4404
+TRY_AGAIN_LATER = 1013
+
+
+def _exists(file_id: uuid.UUID) -> bool:
+    return File.objects.filter(id=file_id).exists()
+
+
+class FeedConsumer(AsyncWebsocketConsumer):
+    """One client of the feed. What it sends is answered; what it cannot mean is answered with an `error` frame."""
+
+    # The hub holds this process's one channel; a channel a socket would be a subscription a socket.
+    channel_layer_alias = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reader: Reader | None = None
+        self._feeding: asyncio.Task[None] | None = None
+
+    async def websocket_connect(self, message: Any) -> None:
+        """Accept, and start to feed."""
+        await self.accept()
+        given = self.scope["url_route"]["kwargs"].get("file_id")
+        self._feeding = asyncio.create_task(self._feed(uuid.UUID(given) if given else None))
+
+    async def disconnect(self, code: int) -> None:
+        """Stop feeding."""
+        if self._feeding is not None:
+            self._feeding.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._feeding
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Answer what the client sends."""
+        if text_data is None:
+            await self._error("text_only", "Send text frames: this feed speaks JSON.")
+            return
+        try:
+            sent = json.loads(text_data)
+        except (ValueError, RecursionError):
+            await self._error("invalid_json", "The frame is not JSON.")
+            return
+        if isinstance(sent, dict) and sent.get("type") == "ping":
+            await self._say("pong")
+        else:
+            await self._error("unknown_type", 'The frame\'s type is not known: send {"type": "ping"}.')
+
+    # --- the feed --------------------------------------------------------------------------------------------
+
+    async def _feed(self, file_id: uuid.UUID | None) -> None:
+        try:
+            if file_id is not None and not await transact(_exists, file_id):
+                await self._error("not_found", "No file has this id.")
+                await self.close(UNKNOWN_FILE, "no such file")
+                return
+            after, wrong = self._after()
+            async with reading(file_id, after) as self._reader:
+                await self._say("hello", cursor=str(self._reader.newest))
+                if wrong:
+                    await self._error("bad_cursor", BadCursor().detail)
+                    await self._say("resync", cursor=str(self._reader.newest))
+                while True:
+                    batch = await self._reader.next(WAIT_SECONDS)
+                    if batch.resync:
+                        await self._say("resync", cursor=str(batch.cursor))
+                    for frame in batch.frames:
+                        await self.send(text_data=frame.text)
+        except FilewireError as error:
+            # The feed or the database is away: the client keeps its cursor, and comes back with it.
+            await self._error(error.code, error.detail)
+            await self.close(TRY_AGAIN_LATER, error.code)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("a socket met an error nobody foresaw")
+            await self.close(1011, "internal error")
+
+    def _after(self) -> tuple[Cursor | None, bool]:
+        """The client's cursor, and whether it is none that we gave."""
+        query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
+        given = query.get("after", [""])[-1]
+        if not given:
+            return None, False
+        try:
+            return Cursor.parse(given), False
+        except BadCursor:
+            return None, True
+
+    async def _say(self, event_type: str, **data: Any) -> None:
+        position = self._reader.position if self._reader is not None else Cursor(0, 0)
+        await self.send(text_data=connection_frame(event_type, position, SOURCE, **data))
+
+    async def _error(self, code: str, detail: str) -> None:
+        await self._say("error", code=code, detail=detail)
+
+
+class NoSuchPath(AsyncWebsocketConsumer):
+    """Every other path: accepted only to be told why it is closed."""
+
+    channel_layer_alias = None
+
+    async def websocket_connect(self, message: Any) -> None:
+        """Say that there is nothing here."""
+        await self.accept()
+        data = {"code": "not_found", "detail": "There is no feed at this path."}
+        await self.send(text_data=connection_frame("error", Cursor(0, 0), SOURCE, **data))
+        await self.close(UNKNOWN_FILE, "no such path")

@@ -1,0 +1,48 @@
+"""Idempotency keys: the first request under a key holds it, and its answer is every later request's answer."""
+
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.files.models import IdempotencyKey
+
+
+def reserve(key: str) -> uuid.UUID | None:
+    """The holder's token when the key is free or has expired, and now ours; None when someone else has it.
+
+    A key that is held and never answered (its process died) is free again when the longest upload would be over.
+    """
+    now = timezone.now()
+    holder = uuid.uuid4()
+    until = now + timedelta(seconds=settings.FILEWIRE_UPLOAD_TOTAL_SECONDS)
+    try:
+        with transaction.atomic():
+            IdempotencyKey.objects.create(key=key, holder=holder, expires_at=until)
+    except IntegrityError:
+        taken_over = IdempotencyKey.objects.filter(key=key, expires_at__lte=now).update(
+            holder=holder, fingerprint="", response=None, location="", expires_at=until
+        )
+        return holder if taken_over else None
+    return holder
+
+
+def release(key: str, holder: uuid.UUID) -> None:
+    """Free a key whose upload came to nothing."""
+    IdempotencyKey.objects.filter(key=key, holder=holder, response__isnull=True).delete()
+
+
+def look(key: str) -> IdempotencyKey | None:
+    """The key as it stands, or None when it is free."""
+    found = IdempotencyKey.objects.filter(key=key).first()
+    return found if found is not None and found.is_live(timezone.now()) else None
+
+
+def forget_expired(limit: int) -> int:
+    """Remove keys that have expired; how many there were."""
+    ids = list(IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).values_list("key", flat=True)[:limit])
+    if ids:
+        IdempotencyKey.objects.filter(key__in=ids).delete()
+    return len(ids)

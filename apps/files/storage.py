@@ -1,0 +1,210 @@
+"""Where bytes lie: the only module that knows.
+
+Under the data directory:
+
+    files/incoming/<id>               an upload on its way; older ones than an upload may last are swept
+    files/blobs/<time>/<xx>/<id>      a file's bytes
+    files/blobs/<time>/<xx>/<id>.d/   what was derived from them: <attempt>/<name>
+
+<time> is the first 28 bits of the id's clock (17.5 minutes a directory), <xx> its last, random byte: a file is made
+in a young, small directory, which costs a tenth of what a large flat one does, and a sweep need only look at the
+directories of its own time. A key never contains anything that a client sent.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+from django.utils.deconstruct import deconstructible
+
+from apps.files.errors import FilewireError, StorageAway, StorageFull
+
+TIME_DIGITS = 7
+SHARD_DIGITS = 2
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def root() -> Path:
+    """The directory of everything stored."""
+    return Path(settings.FILEWIRE_DATA_DIR) / "files"
+
+
+def blobs() -> Path:
+    """The directory that keys are relative to."""
+    return root() / "blobs"
+
+
+def incoming() -> Path:
+    """The directory of uploads on their way."""
+    return root() / "incoming"
+
+
+@deconstructible
+class BlobStorage(FileSystemStorage):
+    """The storage of `File.file`: keys relative to the directory of blobs."""
+
+    @property
+    def base_location(self) -> str:
+        """Read from the settings at each use, so that a test's directory is its own."""
+        return str(blobs())
+
+    @property
+    def location(self) -> str:
+        """The directory of blobs, absolute."""
+        return str(blobs())
+
+
+def prepare() -> None:
+    """Make the directories that must exist. Raises OSError."""
+    incoming().mkdir(parents=True, exist_ok=True)
+    blobs().mkdir(parents=True, exist_ok=True)
+
+
+def probe() -> None:
+    """Write and remove one small file. Raises OSError when the storage cannot be written."""
+    path = incoming() / f"probe-{uuid.uuid4().hex}"
+    try:
+        path.write_bytes(b"probe")
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def key_of(file_id: uuid.UUID) -> str:
+    """The key under which this file's bytes lie."""
+    digits = file_id.hex
+    return f"{digits[:TIME_DIGITS]}/{digits[-SHARD_DIGITS:]}/{digits}"
+
+
+def path_of(key: str) -> Path:
+    """The path of a key's bytes."""
+    return blobs() / key
+
+
+def derived_path(key: str, attempt: int, name: str) -> Path:
+    """The path of something derived from a key's bytes by this attempt."""
+    return _derived_root(key) / str(attempt) / name
+
+
+def _derived_root(key: str) -> Path:
+    return blobs() / f"{key}.d"
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn an OSError of the block into StorageFull or StorageAway."""
+    try:
+        yield
+    except OSError as error:
+        raise as_storage_error(error) from error
+
+
+def as_storage_error(error: OSError) -> FilewireError:
+    """What an OSError of the storage means to a client."""
+    return StorageFull() if error.errno in FULL else StorageAway()
+
+
+def open_incoming() -> tuple[int, Path]:
+    """A descriptor open for writing on a new file among the uploads on their way, and its path. Raises OSError."""
+    path = incoming() / uuid.uuid4().hex
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), path
+    except FileNotFoundError:  # a data directory that was emptied under a running service
+        prepare()
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), path
+
+
+def put(key: str, payload: bytes | Path) -> None:
+    """Make these bytes, or this incoming file, the bytes of the key; safe against a power cut with FILEWIRE_FSYNC.
+
+    Raises OSError, and then leaves nothing under the key.
+    """
+    path = path_of(key)
+    try:
+        _place(path, payload)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _place(path, payload)
+        if settings.FILEWIRE_FSYNC:
+            _sync_directory(path.parent.parent)
+            _sync_directory(path.parent.parent.parent)
+    if settings.FILEWIRE_FSYNC:
+        _sync_directory(path.parent)
+
+
+def _place(path: Path, payload: bytes | Path) -> None:
+    if isinstance(payload, Path):
+        if settings.FILEWIRE_FSYNC:
+            _sync_file(payload)
+        payload.rename(path)
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    try:
+        try:
+            write_all(descriptor, payload)
+            if settings.FILEWIRE_FSYNC:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of the data: a disk that fills takes a part first and refuses the next write. Raises OSError."""
+    written = os.write(descriptor, data)
+    if written < len(data):
+        view = memoryview(data)
+        while written < len(data):
+            written += os.write(descriptor, view[written:])
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_sync_directory = _sync_file
+
+
+def discard(key: str) -> None:
+    """Remove the key's bytes and everything derived from them; nothing there is no error. Raises OSError."""
+    path_of(key).unlink(missing_ok=True)
+    discard_derived(key)
+
+
+def discard_derived(key: str, attempt: int | None = None) -> None:
+    """Remove what this attempt, or any, derived from the key's bytes."""
+    target = _derived_root(key) if attempt is None else _derived_root(key) / str(attempt)
+    shutil.rmtree(target, ignore_errors=True)
+
+
+def workdir(key: str, attempt: int) -> Path:
+    """A new, empty directory for what this attempt derives from the key's bytes. Raises OSError."""
+    path = _derived_root(key) / str(attempt)
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
+def keep_only(directory: Path, names: set[str]) -> None:
+    """Remove from an attempt's directory whatever is not named, and the directory itself when nothing is kept."""
+    for entry in directory.iterdir():
+        if entry.name not in names:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+    if not names:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+            directory.parent.rmdir()

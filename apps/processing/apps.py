@@ -1,0 +1,9 @@
+"""Django's handle on the work."""
+
+from django.apps import AppConfig
+
+
+class ProcessingConfig(AppConfig):
+    name = "apps.processing"
+    label = "processing"
+    verbose_name = "Processing"

@@ -1,0 +1,110 @@
+"""What passes between the worker and a processor: a `Job` in, an `Outcome` out, or a `ProcessingFailed`.
+
+This module knows neither Django nor any file format, so that a processor can be run with nothing but a
+path. What a processor returns goes into PostgreSQL `jsonb`; `Outcome` makes it fit to be stored there, once,
+for all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
+
+KINDS: Final = ("image", "text", "table", "data", "document", "audio", "video", "archive", "other")
+"""Every value the `kind` of a file can have."""
+
+FAILURE_CODES: Final[Mapping[str, str]] = {
+    "image_broken": "The image is damaged and cannot be read.",
+    "image_too_large": "The image is larger than this service decodes.",
+    "image_truncated": "The image ends before all of its pixels have been read.",
+    "image_unsupported": "The image uses a variant of its format that this service cannot read.",
+}
+"""Each code a processor can fail with, and the sentence told when it has nothing more precise to say."""
+
+
+class ProcessingFailed(Exception):  # It is an outcome, and reads as one in `except`.
+    """The file itself is at fault: another attempt would end the same way.
+
+    `code` is one of `FAILURE_CODES` and stable; `detail` is a sentence for people and never holds a path.
+    Any other exception out of a processor is a fault of the service, which may pass on a retry.
+    """
+
+    def __init__(self, code: str, detail: str | None = None) -> None:
+        # Both go to `args`, so that the exception survives pickling between processes.
+        sentence = FAILURE_CODES[code]
+        self.code = code
+        self.detail = sentence if detail is None else detail
+        super().__init__(self.code, self.detail)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One file to process.
+
+    `path` is the file's bytes (read only), `size` is in bytes, `name` is what the uploader called it (never
+    to be trusted), `content_type` and `kind` are what detection found, `sha256` is in hex. `workdir` is an
+    empty directory for derived files. `report` takes a percentage 0..100 and may be called as often as
+    wanted: the caller limits the rate. What it raises ends the processing and is to be let through.
+    """
+
+    path: Path
+    size: int
+    name: str
+    content_type: str
+    kind: str
+    sha256: str
+    workdir: Path
+    report: Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """A file made from the uploaded one; `name` is the last part of its URL, `path` lies in the `workdir`."""
+
+    name: str
+    path: Path
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was learnt (`result`, made safe for `jsonb` on the way in) and what was made (`derived`)."""
+
+    result: Mapping[str, JSON]
+    derived: tuple[Derived, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "result", storable(self.result))
+
+
+# PostgreSQL refuses \u0000 in jsonb, and lone surrogates cannot be encoded as UTF-8.
+# https://www.postgresql.org/docs/current/datatype-json.html
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(value: JSON) -> JSON:
+    """The same value as PostgreSQL `jsonb` and strict JSON take it.
+
+    Strings lose NUL and lone surrogates, NaN and the infinities become null, sequences become lists. Anything
+    that JSON has no notation for (bytes, dates) is a programming error: `TypeError`.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("", value)
+    if isinstance(value, Mapping):
+        return {_UNSTORABLE.sub("", key): storable(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return [storable(item) for item in value]
+    raise TypeError(f"{type(value).__name__} has no place in a result")

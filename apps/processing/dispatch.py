@@ -1,0 +1,207 @@
+"""The dispatcher: the only sender of Celery messages, a process of its own beside the worker.
+
+The rows say what waits; it publishes their events, sends their messages, and notes both. It may die between any two
+of these steps: what was not noted is done again, an event published twice is one event (the stream knows its number),
+and a message sent twice is one attempt (the claim is conditional).
+
+It also sweeps: sends again what was sent and never claimed, publishes what a dead process left unpublished, takes
+files from workers whose lease ended, and forgets expired idempotency keys. Only one dispatcher leads at a time; a
+second one stands by.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import redis
+from celery import Celery
+from django.conf import settings
+from django.db import close_old_connections, connection
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from apps.events import connections, publish
+from apps.files import idempotency, lifecycle
+from apps.files.context import about
+from apps.files.models import File
+from apps.files.threads import connected
+from apps.processing.wake import CHANNEL
+
+logger = logging.getLogger(__name__)
+
+TASK = "filewire.process"
+QUEUE = "filewire"
+LEADER = "filewire:dispatcher"
+LEADER_SECONDS = 5.0
+BATCH_FILES = 128
+POLL_SECONDS = 1.0
+UNPUBLISHED_SECONDS = 3.0
+PAUSE_SECONDS = 0.5
+BROKER_AWAY = (*connections.AWAY, OperationalError)
+
+# KEYS: leader. ARGV: name, milliseconds. Takes or keeps the lead; returns whether it is ours.
+LEAD = """
+local leader = redis.call('GET', KEYS[1])
+if leader and leader ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+# KEYS: leader. ARGV: name. Gives the lead up, if it is ours.
+RESIGN = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class Dispatcher:
+    """Runs until it is stopped; every method may be called again after any failure."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._name = uuid.uuid4().hex
+        self._stopping = threading.Event()
+        self._swept_at = 0.0
+        self._away = False
+
+    def stop(self) -> None:
+        """Ask the run to end; safe in a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Dispatch and sweep until stopped, whatever is away meanwhile."""
+        while not self._stopping.is_set():
+            try:
+                with connections.sync_client().pubsub(ignore_subscribe_messages=True) as words:  # type: ignore[no-untyped-call]
+                    words.subscribe(CHANNEL)
+                    while not self._stopping.is_set():
+                        more = self.turn()
+                        if not more:
+                            self._wait(words)
+            except Exception as error:
+                self._report(error)
+                self._stopping.wait(PAUSE_SECONDS)
+        self._resign()
+        connection.close()
+
+    def _report(self, error: Exception) -> None:
+        if not isinstance(error, BROKER_AWAY):
+            logger.error("the dispatcher stumbled", exc_info=error)
+        elif not self._away:
+            logger.warning("the broker is away: %s", type(error).__name__)
+        self._away = True
+
+    def _wait(self, words: redis.client.PubSub) -> None:
+        """Return when something was said, or after a poll's time; all that was said meanwhile counts once."""
+        if words.get_message(timeout=POLL_SECONDS) is not None:
+            while words.get_message(timeout=0) is not None:
+                pass
+
+    def turn(self) -> bool:
+        """One round, if we lead; True when there is more to send at once. Raises what is away."""
+        if not self._lead():
+            return False
+        with connected():
+            sent = self.send()
+            self.bury()
+            now = time.monotonic()
+            if now - self._swept_at >= settings.FILEWIRE_SWEEP_SECONDS:
+                self._swept_at = now
+                self.sweep()
+        if self._away:
+            logger.info("the broker is back")
+            self._away = False
+        return sent == BATCH_FILES
+
+    def _lead(self) -> bool:
+        client = connections.sync_client()
+        return bool(client.register_script(LEAD)(keys=[LEADER], args=[self._name, int(LEADER_SECONDS * 1000)]))
+
+    def _resign(self) -> None:
+        try:
+            connections.sync_client().register_script(RESIGN)(keys=[LEADER], args=[self._name])
+        except connections.AWAY:
+            logger.debug("the lead runs out by itself")
+
+    # --- sending ---------------------------------------------------------------------------------------------
+
+    def send(self) -> int:
+        """Publish and send what waits and was never sent; how many files there were. Raises what is away."""
+        files = lifecycle.undispatched(BATCH_FILES)
+        self._send(files)
+        return len(files)
+
+    def _send(self, files: Sequence[File]) -> None:
+        sent = []
+        try:
+            with self._app.producer_pool.acquire(block=True, timeout=settings.REDIS_CONNECT_SECONDS) as producer:
+                for file in files:
+                    if not publish.pending(file):  # its `queued` goes out before anything a worker says of it
+                        break
+                    self._app.send_task(
+                        TASK,
+                        args=(str(file.id), file.attempt),
+                        task_id=f"{file.id}.{file.attempt}",
+                        producer=producer,
+                        queue=QUEUE,
+                        retry=False,
+                        ignore_result=True,
+                    )
+                    sent.append(file)
+        finally:
+            if sent:
+                lifecycle.dispatched(sent)
+
+    def bury(self) -> None:
+        """Publish the last event of each deleted file, then remove what is left of it. Raises what is away."""
+        for file in lifecycle.deleted(BATCH_FILES):
+            with about(file=file.id, request=file.request_id):
+                if not publish.pending(file):
+                    return
+                try:
+                    lifecycle.bury(file)
+                except OSError:
+                    logger.exception("the bytes of a deleted file cannot be removed yet")
+
+    # --- sweeping --------------------------------------------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Put right what dead processes left; each step in one batch, by index. Raises what is away."""
+        close_old_connections()
+        steps: tuple[Callable[[], None], ...] = (
+            self._publish_late,
+            self._take_from_the_dead,
+            self._send_again,
+            self._forget,
+        )
+        for step in steps:
+            step()
+
+    def _publish_late(self) -> None:
+        for file in lifecycle.unpublished(UNPUBLISHED_SECONDS, BATCH_FILES):
+            if not publish.pending(file):
+                return
+            lifecycle.published(file)
+
+    def _take_from_the_dead(self) -> None:
+        for file in lifecycle.expired(BATCH_FILES):
+            with about(file=file.id, request=file.request_id):
+                logger.warning("attempt %d lost its worker", file.attempt)
+                detail = "The process that worked on the file died, each time."
+                if lifecycle.retry(file, code="worker_lost", detail=detail) and publish.pending(file):
+                    lifecycle.published(file)
+
+    def _send_again(self) -> None:
+        """What was sent, not claimed, and is not in the queue any more was lost with the broker's data."""
+        then = timezone.now() - timedelta(seconds=settings.FILEWIRE_REDISPATCH_SECONDS)
+        files = lifecycle.dispatched_before(then, BATCH_FILES)
+        if files and not self._queued():
+            logger.warning("%d messages were lost with the broker's data; they are sent again", len(files))
+            self._send(files)
+
+    def _queued(self) -> int:
+        """How many messages wait in the broker's queue."""
+        with self._app.connection_for_write() as broker, broker.channel() as channel:
+            return int(channel.queue_declare(QUEUE, passive=True).message_count)
+
+    def _forget(self) -> None:
+        idempotency.forget_expired(BATCH_FILES)

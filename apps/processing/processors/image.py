@@ -1,0 +1,522 @@
+"""Images: what they are, how they look in small, and nothing of where they were taken.
+
+A file is measured by its header before a pixel is decoded, decoded once, and everything shown of it
+(preview, thumbnail, colour, placeholder) is made from that one decode. JPEG is decoded straight to about the
+size of the preview (libjpeg's scaled decoding, Pillow's "draft"). Formats that Pillow does not read are left
+to `fallback`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Final
+
+import blurhash  # type: ignore[import-untyped]  # It ships no types; `encode` is all that is used.
+from PIL import ExifTags, Image, ImageCms, ImageFile
+
+from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
+from . import fallback
+
+MAX_PIXELS: Final = 100_000_000
+"""Width times height of one frame."""
+MAX_DECODED_BYTES: Final = 256_000_000
+"""Memory the decoder may take: 64 million pixels in colour; `MAX_PIXELS` in grey or as a plain JPEG."""
+MAX_FRAMES: Final = 5_000
+MAX_TOTAL_PIXELS: Final = 10_000_000_000
+"""Pixels of one frame times frames. Only the first is decoded here; whoever plays the file decodes all."""
+
+PREVIEW_PIXELS: Final = 2048
+THUMBNAIL_PIXELS: Final = 512
+WEBP_QUALITY: Final = 80
+WEBP_METHOD: Final = 2
+"""Encoder effort 0..6. Above 2 a preview takes twice the time to be a few per cent smaller."""
+
+PLACEHOLDER_PIXELS: Final = 32
+PLACEHOLDER_COMPONENTS: Final = 4, 3
+"""A BlurHash of 28 characters: https://blurha.sh"""
+
+# Only the decoder that the content calls for is let near the file: Pillow's others include some that start
+# programs (EPS) or are hardly used (and hardly tested).
+_FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
+    "image/jpeg": ("JPEG", "MPO"),
+    "image/png": ("PNG",),
+    "image/gif": ("GIF",),
+    "image/webp": ("WEBP",),
+    "image/tiff": ("TIFF",),
+    "image/bmp": ("BMP",),
+    "image/avif": ("AVIF",),
+    "image/vnd.microsoft.icon": ("ICO",),
+    "image/jp2": ("JPEG2000",),
+}
+
+# Memory for a pixel: in Pillow's modes (others take four bytes), and in decoders that keep more than Pillow's
+# own copy: libwebp keeps two canvases besides, libavif the picture in YUV.
+_BYTES_PER_PIXEL: Final[Mapping[str, int]] = {"1": 2, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+_BYTES_PER_PIXEL_BY_FORMAT: Final[Mapping[str, int]] = {"WEBP": 10, "AVIF": 8}
+
+# Pillow's own net, under ours: it also catches sizes that turn up only within a file (icons, GIF frames).
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def process(job: Job) -> Outcome:
+    """Format, size, frames, colour and camera data of an image; its thumbnail and its preview as WebP.
+
+    Fails with `image_too_large`, `image_broken`, `image_truncated` or `image_unsupported`.
+    """
+    formats = _FORMATS.get(job.content_type)
+    if formats is None:
+        return fallback.process(job)
+    with _quiet():
+        return _process(job, formats)
+
+
+def _process(job: Job, formats: tuple[str, ...]) -> Outcome:
+    with _faults_of_the_file(job):
+        _check_webp_header(job)
+        image: ImageFile.ImageFile = Image.open(job.path, formats=formats)
+    with image:
+        with _faults_of_the_file(job):
+            width, height = image.size
+            _check_size(width, height)
+            frames = _frames(image, job.path)
+            _check_frames(frames, width, height)
+            exif = _exif(image)
+            orientation = _orientation(exif)
+            result: dict[str, JSON] = {"format": image.format, "mode": image.mode, "frames": frames}
+        job.report(10)
+        with _faults_of_the_file(job):
+            # Before draft mode, which changes the size; TIFF has turned it already.
+            size = (width, height) if image.format == "TIFF" else _turned(orientation, width, height)
+            image.draft(image.mode, _fit(image.size, PREVIEW_PIXELS))
+            _check_memory(image, width, height)
+            image.load()
+            if image.format == "PNG":
+                _check_png_checksums(job.path)
+            # Read again: a decoder that has turned the pixels itself (TIFF) has removed the tag.
+            remaining = _orientation(image.getexif())
+        job.report(50)
+        with _faults_of_the_file(job):
+            preview = _upright(_eight_bit_srgb(image), remaining)
+    # Into new images only: what follows takes along neither EXIF, nor position, nor colour profile.
+    preview.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS), Image.Resampling.LANCZOS)
+    thumbnail = preview.copy()
+    thumbnail.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+    derived = (
+        _save(thumbnail, "thumbnail", job.workdir),
+        _save(preview, "preview", job.workdir),
+    )
+    job.report(90)
+    result |= {
+        "width": size[0],
+        "height": size[1],
+        "orientation": orientation,
+        "has_transparency": preview.mode == "RGBA",
+        "dominant_color": dominant_color(thumbnail),
+        "blurhash": blurhash_of(thumbnail),
+        "exif": exif_subset(exif),
+    }
+    job.report(100)
+    return Outcome(result=result, derived=derived)
+
+
+# --- faults ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warning of Pillow's gets out: those about size are errors, those about odd metadata are nobody's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+# What decoders fail with. Not `Exception`: a time limit is one too, raised in the midst of anything.
+_DECODER_ERRORS: Final = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+@contextmanager
+def _faults_of_the_file(job: Job) -> Iterator[None]:
+    """Pillow's many exceptions, as what is wrong with the file; those of the disk pass through."""
+    try:
+        yield
+    except ProcessingFailed:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise ProcessingFailed("image_too_large") from error
+    except NotImplementedError as error:
+        raise ProcessingFailed("image_unsupported") from error
+    except _DECODER_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ProcessingFailed(_code_of(error, job)) from error
+
+
+def _code_of(error: Exception, job: Job) -> str:
+    """Pillow tells its faults apart in words only."""
+    words = str(error).lower()
+    if isinstance(error, EOFError) or "truncated" in words or _ends_early(job):
+        return "image_truncated"
+    if "decompressed data too large" in words:
+        # Compressed metadata that unpacks beyond Pillow's limits.
+        return "image_too_large"
+    if ("unsupported" in words and "palette size" not in words) or "not available" in words:
+        return "image_unsupported"
+    return "image_broken"
+
+
+def _ends_early(job: Job) -> bool:
+    """Whether a container (RIFF, or the boxes of AVIF and JPEG 2000) declares more bytes than there are."""
+    end = 0
+    with job.path.open("rb") as file:
+        if job.content_type == "image/webp":
+            return int.from_bytes(file.read(8)[4:], "little") + 8 > job.size
+        while job.content_type in ("image/avif", "image/jp2") and end < job.size:
+            file.seek(end)
+            box = file.read(16)
+            length = int.from_bytes(box[:4], "big")
+            if length == 1:
+                length = int.from_bytes(box[8:], "big")
+            if length < 8:
+                # Zero: up to the end of the file. Anything else is no length.
+                return False
+            end += length
+    return end > job.size
+
+
+# --- limits ---------------------------------------------------------------------------------------------
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ProcessingFailed(
+            "image_too_large",
+            f"The image declares {width} x {height} pixels; at most {MAX_PIXELS:,} are decoded.",
+        )
+
+
+def _check_memory(image: Image.Image, width: int, height: int) -> None:
+    """By the size to be decoded (`image`'s own, after draft mode) and the size of the file's picture."""
+    per_pixel = _BYTES_PER_PIXEL_BY_FORMAT.get(image.format or "", _BYTES_PER_PIXEL.get(image.mode, 4))
+    decoded_bytes = image.width * image.height * per_pixel
+    if image.info.get("progressive"):
+        # libjpeg holds the coefficients of the whole picture, whatever the scale.
+        decoded_bytes += width * height * 3
+    if decoded_bytes > MAX_DECODED_BYTES:
+        raise ProcessingFailed(
+            "image_too_large",
+            f"Decoding the image's {width} x {height} pixels takes {decoded_bytes // 1_000_000} MB of "
+            f"memory; at most {MAX_DECODED_BYTES // 1_000_000} MB are given.",
+        )
+
+
+def _check_png_checksums(path: Path) -> None:
+    """Pillow's PNG decoder passes over damaged data in silence; only `verify` compares the checksums."""
+    with Image.open(path, formats=("PNG",)) as image:
+        image.verify()
+
+
+def _check_frames(frames: int, width: int, height: int) -> None:
+    if frames > MAX_FRAMES:
+        raise ProcessingFailed("image_too_large", f"The image has more than {MAX_FRAMES:,} frames.")
+    if frames * width * height > MAX_TOTAL_PIXELS:
+        raise ProcessingFailed(
+            "image_too_large",
+            f"The image declares {frames:,} frames of {width} x {height} pixels; "
+            f"at most {MAX_TOTAL_PIXELS:,} pixels altogether are accepted.",
+        )
+
+
+def _check_webp_header(job: Job) -> None:
+    """Size of an extended WebP by its header: Pillow's decoder takes memory for the canvas when it opens one.
+
+    https://developers.google.com/speed/webp/docs/riff_container#extended_file_format
+    """
+    with job.path.open("rb") as file:
+        head = file.read(30)
+    if head[8:16] == b"WEBPVP8X" and len(head) == 30:
+        _check_size(1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little"))
+
+
+def _frames(image: ImageFile.ImageFile, path: Path) -> int:
+    """Frames or pages; one more than `MAX_FRAMES` stands for any number beyond."""
+    if image.format == "GIF":
+        return gif_frames(path, MAX_FRAMES + 1)
+    if image.format == "TIFF":
+        return _tiff_pages(image, MAX_FRAMES + 1)
+    return int(getattr(image, "n_frames", 1))
+
+
+def _tiff_pages(image: ImageFile.ImageFile, at_most: int) -> int:
+    pages = 1
+    try:
+        while pages < at_most:
+            image.seek(pages)
+            _check_size(*image.size)
+            pages += 1
+    except EOFError:
+        pass
+    image.seek(0)
+    return pages
+
+
+def gif_frames(path: Path, at_most: int) -> int:
+    """How many images a GIF holds, counted up to `at_most`; at least 1.
+
+    Steps over the blocks without decoding, and stops in time, neither of which Pillow's `n_frames` does.
+    https://www.w3.org/Graphics/GIF/spec-gif89a.txt
+    """
+
+    def skip_color_table(flags: int) -> None:
+        if flags & 0x80:
+            file.seek(3 << ((flags & 7) + 1), io.SEEK_CUR)
+
+    def skip_sub_blocks() -> None:
+        while (length := file.read(1)) not in (b"", b"\0"):
+            file.seek(length[0], io.SEEK_CUR)
+
+    frames = 0
+    with path.open("rb") as file:
+        header = file.read(13)
+        skip_color_table(header[10] if len(header) == 13 else 0)
+        while frames < at_most:
+            block = file.read(1)
+            if block == b"\x21":
+                file.seek(1, io.SEEK_CUR)
+                skip_sub_blocks()
+            elif block == b"\x2c":
+                descriptor = file.read(9)
+                if len(descriptor) < 9:
+                    break
+                frames += 1
+                skip_color_table(descriptor[8])
+                file.seek(1, io.SEEK_CUR)
+                skip_sub_blocks()
+            elif block != b"\0":
+                break
+    return max(frames, 1)
+
+
+# --- pixels ---------------------------------------------------------------------------------------------
+
+
+def _fit(size: tuple[int, int], box: int) -> tuple[int, int]:
+    """The largest size with these proportions that fits a square box; never larger than `size`."""
+    scale = min(1.0, box / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _eight_bit_srgb(image: Image.Image) -> Image.Image:
+    """A new image of about the preview's size, in RGB or RGBA of eight bits, with sRGB's colours."""
+    target = _fit(image.size, PREVIEW_PIXELS)
+    profile = image.info.get("icc_profile")
+    if image.mode in ("P", "PA") and max(image.size) > 2 * PREVIEW_PIXELS:
+        # Palette images cannot be averaged, and unfolding one in full would take four times its memory.
+        image = image.resize(_fit(image.size, 2 * PREVIEW_PIXELS), Image.Resampling.NEAREST)
+    if image.mode == "1":
+        image = image.convert("L")
+    transparent = image.has_transparency_data
+    if image.mode in ("P", "PA") or (transparent and image.mode not in ("LA", "RGBA")):
+        image = image.convert("RGBA" if transparent else "RGB")
+    if image.size != target:
+        image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bit_grey(image)
+    return _in_srgb(image, profile, "RGBA" if transparent else "RGB")
+
+
+def _in_srgb(image: Image.Image, profile: object, mode: str) -> Image.Image:
+    """Converted by the colour profile if there is a usable one: wide-gamut photographs are dull without."""
+    if isinstance(profile, bytes) and profile and image.mode in ("RGB", "RGBA", "CMYK"):
+        try:
+            converted = ImageCms.profileToProfile(
+                image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode=mode
+            )
+        except (ImageCms.PyCMSError, ValueError, OSError):
+            pass  # A profile for another colour space, or a damaged one: the plain numbers have to do.
+        else:
+            if converted is not None:
+                converted.info.clear()
+                return converted
+    plain = image.convert(mode) if image.mode != mode else image.copy()
+    plain.info.clear()
+    return plain
+
+
+def _eight_bit_grey(image: Image.Image) -> Image.Image:
+    """Greys of 16 or 32 bits or floating point, scaled to eight bits; Pillow's conversion cuts them off."""
+    sixteen_bit = image.mode.startswith("I;16")
+    grey = image.convert("F")
+    lowest, highest = grey.getextrema()
+    if not isinstance(lowest, float) or not isinstance(highest, float) or not math.isfinite(highest - lowest):
+        return Image.new("L", image.size)
+    if sixteen_bit or (lowest >= 0 and 255 < highest <= 65_535):
+        low, span = 0.0, 65_535.0
+    elif lowest >= 0 and 1 < highest <= 255:
+        low, span = 0.0, 255.0
+    elif lowest >= 0 and highest <= 1:
+        low, span = 0.0, 1.0
+    else:
+        low, span = lowest, highest - lowest
+    scale = 255.0 / span if span else 0.0
+    return grey.point(lambda value: value * scale + -low * scale).convert("L")
+
+
+_TRANSPOSITIONS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    method = _TRANSPOSITIONS.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _turned(orientation: int, width: int, height: int) -> tuple[int, int]:
+    return (height, width) if orientation >= 5 else (width, height)
+
+
+def _save(image: Image.Image, name: str, workdir: Path) -> Derived:
+    path = workdir / f"{name}.webp"
+    image.save(path, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
+    return Derived(name=name, path=path, content_type="image/webp")
+
+
+def dominant_color(image: Image.Image) -> str | None:
+    """The most common colour as `#rrggbb`, of sixteen the image is reduced to; None if nothing is opaque."""
+    small = image.resize(_fit(image.size, 64), Image.Resampling.BOX)
+    reduced = small.quantize(16, Image.Quantize.FASTOCTREE).convert("RGBA")
+    opaque = [
+        (count, color) for count, color in reduced.getcolors() or () if isinstance(color, tuple) and color[3] >= 128
+    ]
+    if not opaque:
+        return None
+    red, green, blue, _ = max(opaque)[1]
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def blurhash_of(image: Image.Image) -> str:
+    """A few characters from which a client draws a blurred image while the real one loads.
+
+    Transparent parts count as white. Made from few pixels, because the library is pure Python.
+    """
+    small = image.resize(_fit(image.size, PLACEHOLDER_PIXELS), Image.Resampling.BOX)
+    if small.mode == "RGBA":
+        white = Image.new("RGBA", small.size, "white")
+        white.alpha_composite(small)
+        small = white
+    flat = small.convert("RGB").tobytes()
+    pixels = [flat[index : index + 3] for index in range(0, len(flat), 3)]
+    rows = [pixels[row : row + small.width] for row in range(0, len(pixels), small.width)]
+    return str(blurhash.encode(rows, *PLACEHOLDER_COMPONENTS))
+
+
+# --- EXIF -----------------------------------------------------------------------------------------------
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except (SyntaxError, ValueError, TypeError, KeyError, struct.error, zlib.error, OSError):
+        return Image.Exif()
+
+
+def _orientation(exif: Image.Exif) -> int:
+    """EXIF orientation 1..8; 1, upright, if it says nothing or nonsense."""
+    value = exif.get(ExifTags.Base.Orientation, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def exif_subset(exif: Image.Exif) -> dict[str, JSON]:
+    """What the camera says of itself and the exposure; keys only for what is there.
+
+    A list of what is let through, not of what is kept back: position, serial numbers, owner's name, comments
+    and the maker's notes may all tell who or where someone is.
+    """
+    try:
+        photo = exif.get_ifd(ExifTags.IFD.Exif)
+    except (SyntaxError, ValueError, TypeError, KeyError, struct.error, OSError):
+        photo = {}
+    base = ExifTags.Base
+    values: dict[str, JSON] = {
+        "make": _text(exif.get(base.Make)),
+        "model": _text(exif.get(base.Model)),
+        "lens": _text(photo.get(base.LensModel)),
+        "software": _text(exif.get(base.Software)),
+        "taken_at": _taken_at(photo),
+        "exposure_seconds": _number(photo.get(base.ExposureTime)),
+        "f_number": _number(photo.get(base.FNumber)),
+        "iso": _number(photo.get(base.ISOSpeedRatings)),
+        "focal_length_mm": _number(photo.get(base.FocalLength)),
+        "focal_length_35mm_equivalent_mm": _number(photo.get(base.FocalLengthIn35mmFilm)),
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _text(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    # Fields of fixed length are padded with NUL or spaces; what follows a NUL is not part of the value.
+    return value.partition("\0")[0].strip()[:200] or None
+
+
+def _number(value: object) -> float | int | None:
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    try:
+        number = float(value)  # type: ignore[arg-type]  # IFDRational, int, or whatever the file claims.
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    if not math.isfinite(number) or number <= 0:
+        return None
+    return int(number) if number.is_integer() else round(number, 6)
+
+
+def _taken_at(photo: Mapping[int, object]) -> str | None:
+    """When the picture was taken, ISO 8601; with an offset only if the camera recorded one (EXIF 2.31)."""
+    try:
+        taken = datetime.strptime(str(photo.get(ExifTags.Base.DateTimeOriginal)).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None
+    return taken.replace(tzinfo=_offset(photo.get(ExifTags.Base.OffsetTimeOriginal))).isoformat()
+
+
+def _offset(value: object) -> timezone | None:
+    try:
+        return timezone(timedelta(seconds=_seconds_of(str(value).strip("\0 "))))
+    except ValueError:
+        return None
+
+
+def _seconds_of(offset: str) -> int:
+    sign = {"+": 1, "-": -1}.get(offset[:1])
+    hours, _, minutes = offset[1:].partition(":")
+    if sign is None:
+        raise ValueError(offset)
+    return sign * (int(hours) * 3600 + int(minutes) * 60)

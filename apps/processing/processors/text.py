@@ -1,0 +1,197 @@
+"""Text: how it is encoded, how much there is of it, how it begins.
+
+The file is read once, in chunks, and never held: neither a gigabyte of text nor a single line of half a
+gigabyte costs more memory than a chunk.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import chardet
+
+from ..contract import JSON, Job, Outcome
+
+CHUNK_BYTES: Final = 256 * 1024
+SAMPLE_BYTES: Final = 64 * 1024
+"""How much of the file encoding and language are told from."""
+PREVIEW_CHARACTERS: Final = 500
+
+LANGUAGE_MIN_LETTERS: Final = 60
+"""Fewer letters, or less than half of the characters, and any language named would be a guess."""
+
+_BOMS: Final[tuple[tuple[bytes, str], ...]] = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+# All C0 and C1 controls but tab and newline: a preview is for showing.
+_UNSHOWABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def process(job: Job) -> Outcome:
+    """Encoding, newline style, lines, words, characters (code points), language and the first characters.
+
+    Bytes that are not valid in the encoding count as one character each and are told in `invalid_sequences`.
+    """
+    with job.path.open("rb") as file:
+        sample = file.read(SAMPLE_BYTES)
+    encoding, bom = encoding_of(sample)
+    counts = Counts()
+    try:
+        count(job, counts, encoding, bom, errors="strict" if encoding == "utf-8" else "replace")
+    except UnicodeDecodeError as damage:
+        # The sample was UTF-8 (or ASCII) and something further on is not.
+        encoding = _encoding_of_damaged(damage)
+        counts = Counts(reported=counts.reported)
+        count(job, counts, encoding, bom, errors="replace")
+    result: dict[str, JSON] = {
+        "encoding": encoding,
+        "bom": bom > 0,
+        "newlines": counts.newline_style,
+        "lines": counts.lines,
+        "words": counts.words,
+        "characters": counts.characters,
+        "invalid_sequences": counts.invalid_sequences,
+        "language": language_of(sample[bom:].decode(encoding, "ignore")),
+        "preview": counts.preview,
+    }
+    return Outcome(result=result)
+
+
+def encoding_of(sample: bytes) -> tuple[str, int]:
+    """The encoding of a file that begins with `sample`, and the length of its byte order mark.
+
+    A mark decides; then valid UTF-8 does, which other encodings are not by chance; only then is it guessed.
+    """
+    for mark, encoding in _BOMS:
+        if sample.startswith(mark):
+            return encoding, len(mark)
+    try:
+        codecs.utf_8_decode(sample, "strict", len(sample) < SAMPLE_BYTES)
+    except UnicodeDecodeError:
+        return ("utf-8" if _is_mostly_utf8(sample) else _guess(sample)), 0
+    # Both pass for ASCII: UTF-16 without a mark, full of zeros, and ISO-2022, full of escape sequences.
+    disguised = sample.count(0) * 5 > len(sample) or b"\x1b$" in sample
+    return (_guess(sample) if disguised else "utf-8"), 0
+
+
+def _guess(sample: bytes) -> str:
+    guessed = (chardet.detect(sample)["encoding"] or "").lower()
+    try:
+        codecs.lookup(guessed)
+    except LookupError:
+        # What the web reads unlabelled bytes as: https://encoding.spec.whatwg.org/
+        return "windows-1252"
+    return "utf-8" if guessed == "ascii" else guessed
+
+
+def _encoding_of_damaged(damage: UnicodeDecodeError) -> str:
+    """UTF-8 with a few broken bytes, or a legacy encoding whose first letter beyond ASCII came late?"""
+    start = max(0, damage.start - SAMPLE_BYTES // 2)
+    around = bytes(damage.object[start : start + SAMPLE_BYTES])
+    return "utf-8" if _is_mostly_utf8(around) else _guess(around)
+
+
+def _is_mostly_utf8(data: bytes) -> bool:
+    beyond_ascii = [char for char in data.decode("utf-8", "replace") if char > "\x7f"]
+    return beyond_ascii.count("\ufffd") * 4 < len(beyond_ascii)
+
+
+@dataclass
+class Counts:
+    """Running totals over chunks of decoded text."""
+
+    characters: int = 0
+    words: int = 0
+    invalid_sequences: int = 0
+    lf: int = 0
+    cr: int = 0
+    crlf: int = 0
+    last: str = ""
+    opening: str = field(default="", repr=False)
+    reported: int = 0
+
+    def add(self, text: str) -> None:
+        """Take the next piece of the text in; words and CR LF pairs may lie across pieces."""
+        if not text:
+            return
+        self.opening += text[: PREVIEW_CHARACTERS - len(self.opening)]
+        self.characters += len(text)
+        self.words += words_in(text)
+        if self.last and not self.last.isspace() and not text[0].isspace():
+            self.words -= 1
+        pairs = text.count("\r\n")
+        if self.last == "\r" and text[0] == "\n":
+            self.crlf += 1
+            self.cr -= 1
+            self.lf -= 1
+        self.crlf += pairs
+        self.lf += text.count("\n") - pairs
+        self.cr += text.count("\r") - pairs
+        self.last = text[-1]
+
+    @property
+    def preview(self) -> str:
+        """The first `PREVIEW_CHARACTERS`, without those that cannot be shown, newlines as LF."""
+        return _UNSHOWABLE.sub("", self.opening.replace("\r\n", "\n").replace("\r", "\n"))
+
+    @property
+    def lines(self) -> int:
+        """Lines, the last of which need not end in a newline."""
+        return self.lf + self.cr + self.crlf + (self.last not in ("", "\n", "\r"))
+
+    @property
+    def newline_style(self) -> str:
+        """`lf`, `crlf`, `cr`, `mixed`, or `none` if there is no newline at all."""
+        styles = [style for style in ("lf", "crlf", "cr") if getattr(self, style)]
+        return styles[0] if len(styles) == 1 else ("mixed" if styles else "none")
+
+
+def count(job: Job, counts: Counts, encoding: str, bom: int, *, errors: str) -> None:
+    """Read the whole file into `counts`, reporting progress by bytes read, never backwards.
+
+    Raises `UnicodeDecodeError` where `errors` is `strict` and the file is not in this encoding throughout.
+    """
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    done = bom
+    with job.path.open("rb") as file:
+        file.seek(bom)
+        while True:
+            chunk = file.read(CHUNK_BYTES)
+            text = decoder.decode(chunk, final=not chunk)
+            if errors == "replace":
+                counts.invalid_sequences += text.count("\ufffd")
+            counts.add(text)
+            done += len(chunk)
+            counts.reported = max(counts.reported, done * 100 // max(job.size, done, 1))
+            job.report(counts.reported)
+            if not chunk:
+                return
+
+
+# What str.split() takes for white space, as far as ASCII goes.
+_SPACES: Final = frozenset(b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f ")
+_WORD_SHAPE: Final = bytes(0x20 if byte in _SPACES else 0x78 for byte in range(256))
+
+
+def words_in(text: str) -> int:
+    """Runs of characters that are not white space: `len(text.split())`, for ASCII without making the list."""
+    if not text.isascii():
+        return len(text.split())
+    shape = text.encode("ascii").translate(_WORD_SHAPE)
+    return shape.count(b" x") + shape.startswith(b"x")
+
+
+def language_of(text: str) -> str | None:
+    """The ISO 639-1 code of the language `text` is written in; None if there is too little to tell by."""
+    letters = sum(map(str.isalpha, text))
+    if letters < LANGUAGE_MIN_LETTERS or letters * 2 < len(text):
+        return None
+    return chardet.detect(text.encode("utf-8", "ignore"))["language"] or None

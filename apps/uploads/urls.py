@@ -1,0 +1,7 @@
+"""The way in, with or without its last slash."""
+
+from django.urls import re_path
+
+from apps.uploads.view import Upload
+
+urlpatterns = [re_path(r"^upload/?$", Upload.as_view(), name="upload")]

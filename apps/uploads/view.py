@@ -1,0 +1,309 @@
+"""`POST /upload/`: one upload, from the first byte to the 201."""
+
+import asyncio
+import hashlib
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.http import HttpResponse
+from django.utils.http import parse_header_parameters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+
+from apps.api import schema
+from apps.api.requests import Body, base_url, body_of
+from apps.api.serializers import FileSerializer
+from apps.api.view import DoorView
+from apps.files import context, idempotency, ids, lifecycle
+from apps.files.document import document
+from apps.files.errors import (
+    BadHeader,
+    EmptyFile,
+    FileTooLarge,
+    KeyInFlight,
+    KeyReused,
+    Malformed,
+    MissingFile,
+    MissingName,
+    TooSlow,
+    UnsupportedBody,
+)
+from apps.files.lifecycle import Held
+from apps.files.models import IdempotencyKey
+from apps.files.threads import transact
+from apps.processing import detect, wake
+from apps.uploads import digest
+from apps.uploads.commit import Receipt, committer
+from apps.uploads.multipart import FIELD, FormParser, PartStart
+from apps.uploads.names import shown_name
+from apps.uploads.sink import Received, Sink
+from apps.uploads.throttle import UploadThrottle
+
+FORM = "multipart/form-data"
+# Bodies that are the values of a form or a call, never a file, unless the request names a file.
+VALUES = frozenset({"application/json", "application/x-www-form-urlencoded"})
+FORM_OVERHEAD_BYTES = 1024 * 1024 + 64 * 1024  # what a form may hold beside its file
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_POLL_SECONDS = 0.05
+BATCH_BYTES = 256 * 1024
+
+
+@dataclass(kw_only=True)
+class Arrival:
+    """What is known of an upload once its body is over."""
+
+    name: str = ""
+    declared_content_type: str = ""
+    file_digest: bytes | None = None
+    body_hash: Any = field(default_factory=hashlib.sha256)
+
+
+class Upload(DoorView):
+    """One file in."""
+
+    throttle_classes = [UploadThrottle]  # noqa: RUF012 - DRF's way
+
+    @extend_schema(
+        operation_id="upload",
+        parameters=[
+            OpenApiParameter("filename", str, description="The name, where the body is the file itself."),
+            schema.header("Content-Disposition", "`attachment; filename=…`: the same."),
+            schema.header("Content-Digest", "`sha-256=:…:` of the body; checked."),
+            schema.header("Idempotency-Key", "A repeat with the same key is answered as the first was."),
+        ],
+        request={
+            FORM: {
+                "type": "object",
+                "properties": {FIELD: {"type": "string", "format": "binary"}},
+                "required": [FIELD],
+            },
+            "application/octet-stream": OpenApiTypes.BINARY,
+        },
+        responses={
+            201: FileSerializer,
+            **schema.problems(400, 408, 409, 413, 415, 422, 429, 503, 507),
+        },
+    )
+    async def post(self, request: Request) -> HttpResponse:
+        """Receive a file, record it, and queue it for processing."""
+        refuse_early(request)
+        key = idempotency_key(request)
+        holder = await transact(idempotency.reserve, key) if key else None
+        if key and holder is None:
+            return await self._repeat(request, key)
+        recorded = False
+        try:
+            response = await self._receive(request, key, holder)
+            recorded = True
+        finally:
+            if key and holder and not recorded:
+                await asyncio.shield(transact(idempotency.release, key, holder))
+        return response
+
+    async def _receive(self, request: Request, key: str | None, holder: uuid.UUID | None) -> HttpResponse:
+        sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES)
+        taken = False
+        try:
+            arrival, received = await read(request, sink)
+            moment = datetime.now(UTC)
+            detected = detect.sniff(received.head, received.size)
+            file = lifecycle.new_file(
+                id=ids.new_id(moment),
+                name=arrival.name,
+                size=received.size,
+                content_type=detected.content_type,
+                declared_content_type=arrival.declared_content_type,
+                kind=detected.kind,
+                sha256=received.sha256.hex(),
+                uploaded_at=moment,
+                request_id=context.request_id.get(),
+            )
+            content = orjson.dumps(document(file, base_url(request)))
+            location = f"/files/{file.id}/"
+            held = None
+            if key and holder:
+                held = Held(
+                    key=key,
+                    holder=holder,
+                    fingerprint=fingerprint(arrival, received),
+                    response=content.decode(),
+                    location=location,
+                )
+            taken = True
+            await committer().commit(Receipt(file=file, payload=received.payload, held=held))
+        finally:
+            if not taken:
+                await asyncio.shield(sink.discard())
+        await wake.wake()
+        return created(content, location)
+
+    async def _repeat(self, request: Request, key: str) -> HttpResponse:
+        """The answer to a request whose key another one has: the body is read and compared, not kept."""
+        sink = Discarding(settings.FILEWIRE_MAX_FILE_BYTES)
+        arrival, received = await read(request, sink)
+        first = await answered(key)
+        if first.fingerprint != fingerprint(arrival, received):
+            raise KeyReused
+        response = created((first.response or "").encode(), first.location)
+        response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+
+class Discarding(Sink):
+    """Counts and hashes, and keeps nothing."""
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises FileTooLarge."""
+        self._count(data)
+        self._hash.update(data)
+
+    async def finish(self) -> Received:
+        """What was seen."""
+        return Received(payload=b"", size=self._size, sha256=self._hash.digest(), head=self._head)
+
+
+# --- before the body is read ---------------------------------------------------------------------------------
+
+
+def refuse_early(request: Request) -> None:
+    """Refuse, with no byte of the body read, what its headers rule out. Raises FileTooLarge, UnsupportedBody."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedBody("An encoded body is not accepted.", Accept_Encoding="identity")
+    length = request.headers.get("Content-Length", "")
+    media_type, _ = parse_header_parameters(request.headers.get("Content-Type", ""))
+    allowed = settings.FILEWIRE_MAX_FILE_BYTES + (FORM_OVERHEAD_BYTES if media_type == FORM else 0)
+    if length.isdigit() and int(length) > allowed:
+        raise FileTooLarge(
+            f"The request's body is larger than {settings.FILEWIRE_MAX_FILE_BYTES} bytes, "
+            "the most this service accepts."
+        )
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The request's Idempotency-Key, if it has one. Raises BadHeader for one that is no key."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not KEY.fullmatch(key):
+        raise BadHeader("Idempotency-Key must be 1 to 255 visible ASCII characters.", field="Idempotency-Key")
+    return key
+
+
+# --- the body ------------------------------------------------------------------------------------------------
+
+
+async def read(request: Request, sink: Sink) -> tuple[Arrival, Received]:
+    """Read the whole body into the sink, within the limits. Raises whatever is wrong with it."""
+    content_type = request.headers.get("Content-Type", "")
+    media_type, parameters = parse_header_parameters(content_type)
+    expected = digest.sha256_of(request.headers.get(digest.HEADER))
+    batches = timely_batches(body_of(request))
+    if media_type == FORM:
+        arrival = await read_form(batches, parameters.get("boundary", ""), sink, hash_body=expected is not None)
+    elif media_type.startswith("multipart/"):
+        raise UnsupportedBody
+    else:
+        arrival = Arrival(name=given_name(request, media_type), declared_content_type=content_type)
+        async for batch in batches:
+            await sink.write(batch)
+    received = await sink.finish()
+    if not received.size:
+        raise EmptyFile(field=FIELD)
+    digest.verify(expected, received.sha256, arrival.body_hash.digest())
+    digest.verify(arrival.file_digest, received.sha256)
+    arrival.name = shown_name(arrival.name, settings.FILEWIRE_MAX_NAME_BYTES)
+    arrival.declared_content_type = "".join(c for c in arrival.declared_content_type if c.isprintable())[:255]
+    return arrival, received
+
+
+async def read_form(batches: AsyncIterator[bytes], boundary: str, sink: Sink, *, hash_body: bool) -> Arrival:
+    """Read a form's file into the sink; the whole body is hashed only where someone asks what it hashes to."""
+    if not boundary:
+        raise Malformed("The multipart boundary is missing from Content-Type.")
+    parser = FormParser(
+        boundary,
+        max_parts=settings.FILEWIRE_MAX_PARTS,
+        max_part_header_bytes=settings.FILEWIRE_MAX_PART_HEADER_BYTES,
+    )
+    arrival = Arrival()
+    async for batch in batches:
+        if hash_body:
+            arrival.body_hash.update(batch)
+        for event in parser.push(batch):
+            if isinstance(event, PartStart):
+                arrival.name = event.name
+                arrival.declared_content_type = event.content_type
+                arrival.file_digest = digest.sha256_of(event.content_digest)
+            else:
+                await sink.write(event)
+    parser.finish()
+    return arrival
+
+
+def given_name(request: Request, media_type: str) -> str:
+    """The name of a body that is the file itself. Raises MissingName, or what such a body without a name means."""
+    _, parameters = parse_header_parameters(request.headers.get("Content-Disposition", ""))
+    name = parameters.get("filename") or request.query_params.get("filename")
+    if name:
+        return str(name)
+    if media_type in VALUES:
+        raise UnsupportedBody
+    if not media_type and request.headers.get("Content-Length", "0") == "0":
+        raise MissingFile(field=FIELD)
+    raise MissingName(field="filename")
+
+
+async def timely_batches(body: Body) -> AsyncIterator[bytes]:
+    """The body in larger pieces, each chunk within the idle limit and all within the total. Raises TooSlow, ClientGone.
+
+    A batch is worth a thread's while; it is never waited for longer than the body's end.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + settings.FILEWIRE_UPLOAD_TOTAL_SECONDS
+    kept: list[bytes] = []
+    size, more = 0, True
+    while more:
+        idle_until = loop.time() + settings.FILEWIRE_UPLOAD_IDLE_SECONDS
+        try:
+            async with asyncio.timeout_at(min(idle_until, ends_at)):
+                chunk, more = await body.chunk()
+        except TimeoutError:
+            raise TooSlow(Connection="close") from None
+        if chunk:
+            kept.append(chunk)
+            size += len(chunk)
+        if kept and (size >= BATCH_BYTES or not more):
+            yield kept[0] if len(kept) == 1 else b"".join(kept)
+            kept, size = [], 0
+
+
+# --- the answer ----------------------------------------------------------------------------------------------
+
+
+def fingerprint(arrival: Arrival, received: Received) -> str:
+    """What makes two requests under one key the same: the file's bytes, its name and its declared type."""
+    parts = (received.sha256.hex(), arrival.name, arrival.declared_content_type)
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+
+def created(content: bytes, location: str) -> HttpResponse:
+    """201 with the file and where it is."""
+    return HttpResponse(content, status=201, content_type="application/json", headers={"Location": location})
+
+
+async def answered(key: str) -> IdempotencyKey:
+    """The key with its first answer, waiting a little for one that is in flight. Raises KeyInFlight."""
+    ends_at = time.monotonic() + settings.FILEWIRE_IDEMPOTENCY_WAIT_SECONDS
+    while True:
+        found = await transact(idempotency.look, key)
+        if found is not None and found.response is not None:
+            return found
+        if found is None or time.monotonic() >= ends_at:
+            raise KeyInFlight
+        await asyncio.sleep(KEY_POLL_SECONDS)

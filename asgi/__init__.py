@@ -1,0 +1,1 @@
+"""The entry: wiring only. `application` is the map of the service; start reading there."""

@@ -1,0 +1,25 @@
+"""What opens with the server and closes with it. Source: the ASGI lifespan protocol 2.0."""
+
+import asyncio
+from typing import Any
+
+from apps.events.connections import close_async
+from apps.events.hub import close_hub
+from apps.files import storage, threads
+from apps.uploads.commit import close_committer
+
+
+async def lifespan(scope: Any, receive: Any, send: Any) -> None:
+    """Make the storage's directories at the start; at the end, commit what has arrived and close what is shared."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await asyncio.to_thread(storage.prepare)
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await close_committer()
+            await close_hub()
+            await close_async()
+            await asyncio.to_thread(threads.close)
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,1 @@
+"""Settings, URLs and the Celery application: configuration only, no behaviour of the service."""

@@ -1,0 +1,111 @@
+"""The Celery application. Each line has its reason beside it."""
+
+import os
+import socket
+import warnings
+from typing import Any
+
+from celery import Celery, signals
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+
+# Celery warns a worker that runs as root, because of pickled messages; this one takes JSON alone (see below), and the
+# container does not run as root.
+warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+
+app = Celery("filewire")
+
+
+def broker_url(redis_url: str) -> str:
+    """The Redis URL as kombu spells it: a Unix socket's scheme differs."""
+    return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+def configure(celery: Celery) -> None:
+    """Set the application up from Django's settings."""
+    limit = settings.FILEWIRE_PROCESSING_SECONDS
+    celery.conf.update(
+        broker_url=broker_url(settings.REDIS_URL),
+        # The row has the outcome; results in Redis would be written for nobody.
+        result_backend=None,
+        task_ignore_result=True,
+        task_default_queue="filewire",
+        task_serializer="json",
+        accept_content=["json"],
+        # A message is acknowledged when its attempt is over; one whose worker died is given to another, where the
+        # claim decides whether there is anything left to do.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        # One message a process: a long file does not hold back those behind it.
+        worker_prefetch_multiplier=1,
+        # Longer than any attempt can take, or Redis would hand a running one out a second time.
+        broker_transport_options={
+            "visibility_timeout": int(limit) + 3600,
+            "socket_connect_timeout": settings.REDIS_CONNECT_SECONDS,
+            # Longer than the 1 s that a worker's BRPOP waits, or idle workers would lose their connection.
+            "socket_timeout": 10.0,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+            "retry_on_timeout": False,
+        },
+        broker_connection_timeout=settings.REDIS_CONNECT_SECONDS,
+        # A worker may start before its broker, and outlive it.
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_retry_delay=0.5,
+        # What runs when the broker is lost goes on; its claim, not its message, makes it ours.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # The soft limit ends the processor with an exception that is recorded; the hard one kills the process,
+        # whose lease then runs out.
+        task_soft_time_limit=limit,
+        task_time_limit=limit + 10,
+        # At SIGTERM: no new messages, and this long for what runs before it is put back.
+        worker_soft_shutdown_timeout=8.0,
+        worker_enable_soft_shutdown_on_idle=False,
+        # Pillow and its codecs keep what they once took; a fresh process now and then keeps memory flat.
+        worker_max_tasks_per_child=1000,
+        worker_max_memory_per_child=400_000,  # KiB
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        enable_utc=True,
+    )
+    celery.autodiscover_tasks(["apps.processing"])
+
+
+configure(app)
+
+
+# --- presence: `readyz` counts the workers that say they are there ----------------------------------------------
+
+
+def _worker_name(sender: Any) -> str:
+    """The name of a consumer, or of the heart that beats for one."""
+    hostname = getattr(sender, "hostname", None) or getattr(getattr(sender, "eventer", None), "hostname", None)
+    return str(hostname or socket.gethostname())
+
+
+def _announce(sender: Any = None, **_: Any) -> None:
+    from apps.events import connections
+    from apps.processing import presence
+
+    try:
+        presence.announce(connections.sync_client(), _worker_name(sender))
+    except connections.AWAY:
+        return  # it is said again in two seconds
+
+
+def _leave(sender: Any = None, **_: Any) -> None:
+    from apps.events import connections
+    from apps.processing import presence
+
+    try:
+        presence.leave(connections.sync_client(), str(sender))
+    except connections.AWAY:
+        return  # it is believed for a few seconds more
+
+
+signals.worker_ready.connect(_announce)
+signals.heartbeat_sent.connect(_announce)
+signals.worker_shutting_down.connect(_leave)

@@ -1,0 +1,27 @@
+"""`manage.py dispatcher`: sends what waits to the broker. `worker` runs it; a second one stands by."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from apps.processing.dispatch import Dispatcher
+from project.celery import app
+
+
+class Command(BaseCommand):
+    """Runs the dispatcher until SIGTERM."""
+
+    help = "Send queued files to the broker, publish late events, recover files of dead workers."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until told to stop."""
+        dispatcher = Dispatcher(app)
+
+        def stop(signum: int, frame: FrameType | None) -> None:
+            dispatcher.stop()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        dispatcher.run()

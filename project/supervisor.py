@@ -1,0 +1,147 @@
+"""Child processes under one parent: started in order, started again when they die, stopped in reverse order.
+
+Their output comes out line by line under their names. They get a session of their own, so that a Ctrl-C reaches only
+the parent, which stops them one after the other; and the kernel ends them if the parent is killed.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import IO
+
+from django.conf import settings
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+STEADY_SECONDS = 30.0  # a child that lived so long starts again without a longer pause
+TICK_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """In the child, before it runs: be sent SIGTERM when the parent dies, however it dies (Linux only)."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@dataclass(eq=False)
+class Child:
+    """One child: what it is called, how it is run, and how long it may take to stop."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    grace_seconds: float = 10.0
+    ready: Callable[[], bool] | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    due_at: float = 0.0
+    pause_seconds: float = FIRST_PAUSE_SECONDS
+
+    def start(self) -> None:
+        """Run it."""
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(  # noqa: S603 - our own commands
+            list(self.command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
+            cwd=settings.BASE_DIR,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        threading.Thread(target=self._relay, args=(self.process.stdout,), daemon=True).start()
+
+    def _relay(self, output: IO[bytes]) -> None:
+        for line in output:
+            say(self.name, line.decode(errors="replace").rstrip("\n"))
+
+    def is_running(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """Ask it to stop, wait for as long as it may take, then kill it and all it started."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(self.grace_seconds)
+            except subprocess.TimeoutExpired:
+                say(self.name, f"did not stop within {self.grace_seconds:g} s and is killed")
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Supervisor:
+    """Keeps its children running until it is told to stop."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._children = children
+        self._stopping = threading.Event()
+
+    def stop(self, signum: int = 0, frame: FrameType | None = None) -> None:
+        """Ask the run to end; a signal handler."""
+        self._stopping.set()
+
+    def run(self, when_ready: Callable[[], None] | None = None) -> None:
+        """Start the children in order, each when the one before is ready; keep them running; stop them in reverse."""
+        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGINT, self.stop)
+        try:
+            for child in self._children:
+                if self._stopping.is_set():
+                    return
+                child.start()
+                self._await_ready(child)
+            if when_ready is not None and not self._stopping.is_set():
+                when_ready()
+            while not self._stopping.wait(TICK_SECONDS):
+                for child in self._children:
+                    self._keep(child)
+        finally:
+            for child in reversed(self._children):
+                child.stop()
+
+    def _await_ready(self, child: Child) -> None:
+        while child.ready is not None and not self._stopping.is_set() and not child.ready():
+            self._keep(child)
+            self._stopping.wait(TICK_SECONDS / 4)
+
+    def _keep(self, child: Child) -> None:
+        if child.is_running():
+            return
+        now = time.monotonic()
+        if not child.due_at:
+            status = child.process.returncode if child.process is not None else None
+            if now - child.started_at > STEADY_SECONDS:
+                child.pause_seconds = FIRST_PAUSE_SECONDS
+            say(child.name, f"ended with status {status}; it is started again in {child.pause_seconds:g} s")
+            child.due_at = now + child.pause_seconds
+            child.pause_seconds = min(LONGEST_PAUSE_SECONDS, child.pause_seconds * 2)
+        elif now >= child.due_at:
+            child.due_at = 0.0
+            child.start()
+
+
+_saying = threading.Lock()
+
+
+def say(name: str, line: str) -> None:
+    """One line of output under a name."""
+    with _saying:
+        sys.stdout.write(f"{name:<10} | {line}\n")
+        sys.stdout.flush()

@@ -1,0 +1,26 @@
+"""Every path of the service over HTTP."""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from apps.api import problems
+from apps.api.assets import Asset
+from apps.events.readers.document import EventsDocument
+
+urlpatterns = [
+    path("", include("apps.uploads.urls")),
+    path("", include("apps.events.readers.urls")),
+    path("", include("apps.api.urls")),
+    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/events/", EventsDocument.as_view(), name="schema-events"),
+    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("static/<path:path>", Asset.as_view(), name="asset"),
+    path("admin/", admin.site.urls),
+    re_path(r"", problems.not_found),  # also with DEBUG, whose own page has another shape
+]
+
+handler400 = problems.bad_request
+handler403 = problems.permission_denied
+handler404 = problems.not_found
+handler500 = problems.server_error

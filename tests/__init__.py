@@ -1,0 +1,1 @@
+"""Unit tests mirror apps/; integration tests use real PostgreSQL and Valkey; acceptance tests run real processes."""
