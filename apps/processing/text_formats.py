@@ -368,7 +368,7 @@ _MARKDOWN_SIGNS: Final[tuple[re.Pattern[str], ...]] = (
     re.compile(r"(?m)^> \S"),
 )
 # Lines that end like this are a program's, whose comments look like headings.
-_CODE_LINE: Final = re.compile(r".*(?:[;{}]|\)?:|=)$|(?:import|from|use|package|set|export) \S+$")
+_CODE_LINE: Final = re.compile(r".*(?:[;{}=]|\):)$|(?:import|from|use|package|set|export) \S+$")
 
 
 def _is_markdown(lines: list[str]) -> bool:
@@ -388,10 +388,13 @@ def _is_markdown(lines: list[str]) -> bool:
         elif not fenced and not line.startswith((" ", "-", "*", ">", "|")):
             code += _CODE_LINE.match(line) is not None
         previous = line.strip()
-    if code > headings or (headings == 0 and fences < 2):
+    if (code and code >= headings) or (headings == 0 and fences < 2):
         return False
     body = "\n".join(lines)
-    return (headings > 1) + (fences > 1) + sum(1 for sign in _MARKDOWN_SIGNS if sign.search(body)) >= 2
+    titled = headings > 0 and lines[0].startswith("#")
+    fenced_off = (fences > 1) * (2 if headings else 1)
+    signs = titled + (headings > 1) + fenced_off + sum(1 for sign in _MARKDOWN_SIGNS if sign.search(body))
+    return signs >= 2
 
 
 _LINE_FORMATS: Final[tuple[tuple[Callable[[list[str]], bool], str], ...]] = (

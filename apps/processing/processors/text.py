@@ -21,7 +21,9 @@ SAMPLE_BYTES: Final = 64 * 1024
 PREVIEW_CHARACTERS: Final = 500
 
 LANGUAGE_MIN_LETTERS: Final = 60
-"""Fewer letters, or less than half of the characters, and any language named would be a guess."""
+LANGUAGE_MIN_WORDS: Final = 15
+"""With fewer letters, letters less than half of all characters, or, in ASCII, fewer different words than this,
+any language named would be a guess."""
 
 _BOMS: Final[tuple[tuple[bytes, str], ...]] = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -193,5 +195,7 @@ def language_of(text: str) -> str | None:
     """The ISO 639-1 code of the language `text` is written in; None if there is too little to tell by."""
     letters = sum(map(str.isalpha, text))
     if letters < LANGUAGE_MIN_LETTERS or letters * 2 < len(text):
+        return None
+    if text.isascii() and len(set(text.split())) < LANGUAGE_MIN_WORDS:
         return None
     return chardet.detect(text.encode("utf-8", "ignore"))["language"] or None

@@ -143,9 +143,19 @@ def test_preview_can_be_shown(make_job):
     assert len(result["preview"]) <= 500
 
 
-@pytest.mark.parametrize("content", [b"ok", b"1 2 3 4\n" * 100, b"x = 1; y = 2;\n" * 3, b"2024-01-01 200 0.33\n" * 50])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"ok",
+        b"x" * 5000,
+        b"1 2 3 4\n" * 100,
+        b"x = 1; y = 2;\n" * 3,
+        b"2024-01-01 200 0.33\n" * 50,
+        b"the same few words again and again\n" * 50,
+    ],
+)
 def test_language_is_not_guessed_from_too_little(make_job, content):
-    """Numbers and a handful of letters are in no language."""
+    """Numbers, a handful of letters, and the same words over and over are in no language."""
     assert result_of(make_job(content))["language"] is None
 
 
