@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
@@ -13,6 +14,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 # Celery warns a worker that runs as root, because of pickled messages; this one takes JSON alone (see below), and the
 # container does not run as root.
 warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+
+# … and at each lost connection it warns of a default that changes in Celery 6; ours is set below.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
 app = Celery("filewire")
 

@@ -240,6 +240,10 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
-        "uvicorn.access": {"level": "WARNING"},
+        # Two lines a socket; `web` says itself where it listens.
+        "uvicorn.error": {"level": "WARNING"},
+        # Two lines a file; `run` says more in one.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }

@@ -1,6 +1,7 @@
 """Fixtures that every layer of the tests shares."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from django.db import connections as django_connections
 
 from apps.events import connections
 from apps.files import storage
+
+
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)

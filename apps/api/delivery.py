@@ -19,7 +19,7 @@ from apps.api.validators import not_modified, range_applies, unchanged
 from apps.files.errors import FileMissing, RangeUnsatisfiable, StorageAway
 
 CHUNK_BYTES = 256 * 1024
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 # Types that a browser shows and cannot run. Everything else is saved, never opened in the site's name.
 INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"})
 TEXT = "text/plain"
@@ -62,10 +62,11 @@ async def deliver(
         raise StorageAway from error
     try:
         span = None
-        if range_applies(request, etag, int(modified_at.timestamp())):
+        # RFC 9110, section 14.2: a range is GET's alone
+        if request.method == "GET" and range_applies(request, etag, int(modified_at.timestamp())):
             span = span_of(request.headers.get("Range"), size)
         start, stop = span or (0, size)
-        body = _empty(stream) if request.method == "HEAD" else _chunks(stream, start, stop)
+        body = Span(stream, start, start if request.method == "HEAD" else stop)
         response = StreamingHttpResponse(body, status=206 if span else 200)
     except BaseException:
         stream.close()
@@ -90,21 +91,26 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     return stream, path.stat().st_size
 
 
-async def _chunks(stream: BinaryIO, start: int, stop: int) -> AsyncIterator[bytes]:
-    """The span's bytes; the descriptor is closed however the delivery ends."""
-    try:
-        position = start
-        await asyncio.to_thread(stream.seek, start)
-        while position < stop:
-            chunk = await asyncio.to_thread(stream.read, min(CHUNK_BYTES, stop - position))
+class Span:
+    """A part of an open file, chunk by chunk. The response that sends it closes it, even one that never began."""
+
+    def __init__(self, stream: BinaryIO, start: int, stop: int) -> None:
+        self._stream = stream
+        self._start = start
+        self._stop = stop
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes. Raises StorageAway when the file turns out shorter than it was."""
+        position = self._start
+        if position < self._stop:
+            await asyncio.to_thread(self._stream.seek, position)
+        while position < self._stop:
+            chunk = await asyncio.to_thread(self._stream.read, min(CHUNK_BYTES, self._stop - position))
             if not chunk:
                 raise StorageAway("The file ended before its size.")
             position += len(chunk)
             yield chunk
-    finally:
-        stream.close()
 
-
-async def _empty(stream: BinaryIO) -> AsyncIterator[bytes]:
-    stream.close()
-    yield b""
+    def close(self) -> None:
+        """Give the descriptor back. Django calls this by its name when the response is closed."""
+        self._stream.close()

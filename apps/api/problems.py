@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
@@ -106,6 +107,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return problem(403, "permission_denied", "You do not have permission to perform this action.")
 
 
+@csrf_exempt  # a POST to no path is no forgery, and its answer no HTML
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler404, and the route of last resort, so that DEBUG answers in the same shape."""
     return problem(404, "not_found", "Not found.")

@@ -119,7 +119,8 @@ class Lease:
 
     file: File
     lost: bool = False
-    reported_at: float = 0.0
+    # A file that is done before the first report is due has none.
+    reported_at: float = dataclasses.field(default_factory=time.monotonic)
     percent: int = 0
 
     def report(self, percent: int) -> None:

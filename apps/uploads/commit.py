@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from apps.files import lifecycle, storage
 from apps.files.errors import Busy, DatabaseAway, FilewireError, StorageAway
@@ -84,10 +84,11 @@ class Committer:
         batch, self._arrived = self._arrived, []
         self._queue.put(batch)
 
-    def close(self) -> None:
-        """Commit what has been handed over, then end the thread."""
+    async def close(self) -> None:
+        """Commit what has arrived, then end the thread."""
+        self._hand_over()  # what waits for the loop's next iteration must not come after the end
         self._queue.put(None)
-        self._thread.join()
+        await asyncio.to_thread(self._thread.join)
 
     # --- in the thread ---------------------------------------------------------------------------------------
 
@@ -156,8 +157,8 @@ class Committer:
             absent = [receipt for receipt in receipts if not receipt.recorded]
             if absent:
                 self._insert(absent)
-        except (DatabaseError, FilewireError):
-            # One bad row must fail alone.
+        except Exception:
+            # One bad row must fail alone, whatever the database or its driver has against it.
             for receipt in receipts:
                 try:
                     self._insert([receipt])
@@ -165,7 +166,7 @@ class Committer:
                     raise
                 except FilewireError as error:
                     receipt.error = error
-                except DatabaseError as error:
+                except Exception as error:
                     logger.exception("a row was refused", extra={"file_id": str(receipt.file.id)})
                     receipt.error = StorageAway("The file could not be recorded.")
                     receipt.error.__cause__ = error
@@ -221,4 +222,4 @@ async def close_committer() -> None:
     """Finish and close this event loop's committer, if it has one."""
     found = _committers.pop(asyncio.get_running_loop(), None)
     if found is not None:
-        await asyncio.to_thread(found.close)
+        await found.close()

@@ -19,7 +19,7 @@ from apps.files.errors import (
 FIELD = "file"
 MAX_HEADERS_PER_PART = 16
 MAX_PREAMBLE_BYTES = 64 * 1024  # before the first boundary there is nothing that anyone needs
-MAX_OTHER_BYTES = 1024 * 1024  # of all parts that are not the file, together
+MAX_OTHER_BYTES = 1024 * 1024 + 64 * 1024  # of all that is not the file: other parts, headers, what follows the end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class FormParser:
         self._in_file = False
         self._found = False
         self._parts = 0
-        self._other_bytes = 0
+        self._file_bytes = 0
         self._pushed_bytes = 0
 
     def push(self, data: bytes) -> Iterator[PartStart | bytes]:
@@ -63,13 +63,15 @@ class FormParser:
                 elif event is None:
                     self._in_file = False
                 elif self._in_file:
+                    self._file_bytes += len(event)
                     yield bytes(event)
-                else:
-                    self._pass_over(len(event))
         except MultipartError as error:
             raise _translated(error) from error
         if not self._parts and self._pushed_bytes > MAX_PREAMBLE_BYTES:
             raise Malformed("The multipart boundary does not appear in the body.")
+        # Else a body without a Content-Length could go on after its last boundary for as long as an upload may last.
+        if self._pushed_bytes - self._file_bytes > MAX_OTHER_BYTES:
+            raise TooManyParts(f"The body holds more than {MAX_OTHER_BYTES} bytes beside the file.")
 
     def finish(self) -> None:
         """The body is over. Raises Malformed when its last boundary is missing, MissingFile when the file is."""
@@ -94,11 +96,6 @@ class FormParser:
             content_type=segment.header("Content-Type", "") or "",
             content_digest=segment.header("Content-Digest"),
         )
-
-    def _pass_over(self, length: int) -> None:
-        self._other_bytes += length
-        if self._other_bytes > MAX_OTHER_BYTES:
-            raise TooManyParts(f"The parts other than the file hold more than {MAX_OTHER_BYTES} bytes.")
 
 
 def _translated(error: MultipartError) -> FilewireError:

@@ -5,6 +5,7 @@ in a thread beside the parser, with a bounded number of batches between them.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 from collections import deque
@@ -83,10 +84,12 @@ class Sink:
         if self._writing is not None:
             # The thread is in the middle of one batch; its descriptor must not be closed under it.
             await asyncio.wait([self._writing])
+            self._writing.exception()  # asked for, so that asyncio does not log an upload that failed already
             self._writing = None
         self._close()
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be removed now is removed by the sweep
+                self._path.unlink(missing_ok=True)
 
     def _count(self, data: bytes) -> None:
         self._size += len(data)

@@ -1,6 +1,7 @@
 """`POST /upload/`: one upload, from the first byte to the 201."""
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import time
@@ -42,7 +43,7 @@ from apps.files.threads import transact
 from apps.processing import detect, wake
 from apps.uploads import digest
 from apps.uploads.commit import Receipt, committer
-from apps.uploads.multipart import FIELD, FormParser, PartStart
+from apps.uploads.multipart import FIELD, MAX_OTHER_BYTES, FormParser, PartStart
 from apps.uploads.names import shown_name
 from apps.uploads.sink import Received, Sink
 from apps.uploads.throttle import UploadThrottle
@@ -50,7 +51,7 @@ from apps.uploads.throttle import UploadThrottle
 FORM = "multipart/form-data"
 # Bodies that are the values of a form or a call, never a file, unless the request names a file.
 VALUES = frozenset({"application/json", "application/x-www-form-urlencoded"})
-FORM_OVERHEAD_BYTES = 1024 * 1024 + 64 * 1024  # what a form may hold beside its file
+LENGTH = re.compile(r"[0-9]{1,19}")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_POLL_SECONDS = 0.05
 BATCH_BYTES = 256 * 1024
@@ -178,9 +179,9 @@ def refuse_early(request: Request) -> None:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedBody("An encoded body is not accepted.", Accept_Encoding="identity")
     length = request.headers.get("Content-Length", "")
-    media_type, _ = parse_header_parameters(request.headers.get("Content-Type", ""))
-    allowed = settings.FILEWIRE_MAX_FILE_BYTES + (FORM_OVERHEAD_BYTES if media_type == FORM else 0)
-    if length.isdigit() and int(length) > allowed:
+    media_type, _ = header_parameters(request, "Content-Type")
+    allowed = settings.FILEWIRE_MAX_FILE_BYTES + (MAX_OTHER_BYTES if media_type == FORM else 0)
+    if LENGTH.fullmatch(length) and int(length) > allowed:
         raise FileTooLarge(
             f"The request's body is larger than {settings.FILEWIRE_MAX_FILE_BYTES} bytes, "
             "the most this service accepts."
@@ -201,7 +202,7 @@ def idempotency_key(request: Request) -> str | None:
 async def read(request: Request, sink: Sink) -> tuple[Arrival, Received]:
     """Read the whole body into the sink, within the limits. Raises whatever is wrong with it."""
     content_type = request.headers.get("Content-Type", "")
-    media_type, parameters = parse_header_parameters(content_type)
+    media_type, parameters = header_parameters(request, "Content-Type")
     expected = digest.sha256_of(request.headers.get(digest.HEADER))
     batches = timely_batches(body_of(request))
     if media_type == FORM:
@@ -248,15 +249,27 @@ async def read_form(batches: AsyncIterator[bytes], boundary: str, sink: Sink, *,
 
 def given_name(request: Request, media_type: str) -> str:
     """The name of a body that is the file itself. Raises MissingName, or what such a body without a name means."""
-    _, parameters = parse_header_parameters(request.headers.get("Content-Disposition", ""))
+    _, parameters = header_parameters(request, "Content-Disposition")
     name = parameters.get("filename") or request.query_params.get("filename")
     if name:
         return str(name)
     if media_type in VALUES:
         raise UnsupportedBody
-    if not media_type and request.headers.get("Content-Length", "0") == "0":
+    if request.headers.get("Content-Length") == "0":
         raise MissingFile(field=FIELD)
     raise MissingName(field="filename")
+
+
+def header_parameters(request: Request, name: str) -> tuple[str, dict[str, str]]:
+    """The header's value, lower case, and its parameters. Raises BadHeader."""
+    given = request.headers.get(name, "")
+    with contextlib.suppress(UnicodeError):
+        # Django reads headers as Latin-1; curl and most programs write the UTF-8 of a name as it is.
+        given = given.encode("latin-1").decode()
+    try:
+        return parse_header_parameters(given)
+    except ValueError as error:
+        raise BadHeader(f"{name} could not be understood.", field=name) from error
 
 
 async def timely_batches(body: Body) -> AsyncIterator[bytes]:
@@ -267,7 +280,7 @@ async def timely_batches(body: Body) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + settings.FILEWIRE_UPLOAD_TOTAL_SECONDS
     kept: list[bytes] = []
-    size, more = 0, True
+    size, total, more = 0, 0, True
     while more:
         idle_until = loop.time() + settings.FILEWIRE_UPLOAD_IDLE_SECONDS
         try:
@@ -278,7 +291,9 @@ async def timely_batches(body: Body) -> AsyncIterator[bytes]:
         if chunk:
             kept.append(chunk)
             size += len(chunk)
-        if kept and (size >= BATCH_BYTES or not more):
+            total += len(chunk)
+        # From the limit on nothing is gathered: the first byte over is to be seen when it comes.
+        if kept and (size >= BATCH_BYTES or not more or total > settings.FILEWIRE_MAX_FILE_BYTES):
             yield kept[0] if len(kept) == 1 else b"".join(kept)
             kept, size = [], 0
 

@@ -1,15 +1,17 @@
 """`manage.py web`: one process of HTTP, and of WebSockets too where no `live` runs beside it."""
 
 import argparse
+import logging
 from typing import Any
 
 import uvicorn
-from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from project import environment as env
 from project.migration import migrate_alone
+
+logger = logging.getLogger(__name__)
 
 WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it has little to say
 WEBSOCKET_PING_SECONDS = 20.0
@@ -29,9 +31,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, migrate: bool, **options: Any) -> None:
         """Serve until SIGTERM; then finish what is under way, for a few seconds."""
-        call_command("check")
+        call_command("check", verbosity=0)
         if migrate:
             migrate_alone()
+        logger.info("listening on http://%s:%d", host, port)
         uvicorn.run(
             "asgi.application:application",
             host=host,
@@ -52,5 +55,4 @@ class Command(BaseCommand):
             timeout_graceful_shutdown=GRACE_SECONDS,
             backlog=2048,
             log_config=None,
-            log_level=settings.FILEWIRE_LOG_LEVEL.lower(),
         )
