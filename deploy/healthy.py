@@ -29,9 +29,7 @@ def is_present(redis_url: str) -> bool:
     """Whether the worker of this host is still believed to be there."""
     import redis
 
-    client = redis.Redis.from_url(
-        redis_url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS
-    )
+    client = redis.Redis.from_url(redis_url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS)
     believed_until = client.zscore(WORKERS, f"celery@{socket.gethostname()}")
     return believed_until is not None and float(believed_until) > time.time()
 

@@ -55,7 +55,6 @@ FILEWIRE_SWEEP_SECONDS = env.seconds("FILEWIRE_SWEEP_SECONDS", 5, minimum=0.1)
 DEBUG = env.switch("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY") or kept_secret(FILEWIRE_DATA_DIR / "secret_key")
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CSRF_TRUSTED_ORIGINS = FILEWIRE_ALLOWED_ORIGINS
 
 INSTALLED_APPS = [
@@ -133,7 +132,11 @@ def database(url: str) -> dict[str, Any]:
             # that turns into a writer fails at once with "database is locked".
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000",
+            "init_command": (
+                "PRAGMA journal_mode=WAL; PRAGMA cache_size=-16000;"
+                # In WAL mode NORMAL survives a crash of every process, FULL a power cut too.
+                f"PRAGMA synchronous={'FULL' if FILEWIRE_FSYNC else 'NORMAL'}"
+            ),
         }
     else:
         config.setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
@@ -174,6 +177,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["apps.api.rendering.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is a parameter like any other: not known
     "EXCEPTION_HANDLER": "apps.api.problems.exception_response",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,

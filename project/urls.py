@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from apps.api import problems
@@ -12,11 +13,12 @@ urlpatterns = [
     path("", include("apps.uploads.urls")),
     path("", include("apps.events.readers.urls")),
     path("", include("apps.api.urls")),
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("schema/events/", EventsDocument.as_view(), name="schema-events"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^schema/events/?$", EventsDocument.as_view(), name="schema-events"),
+    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("static/<path:path>", Asset.as_view(), name="asset"),
     path("admin/", admin.site.urls),
+    path("admin", RedirectView.as_view(url="/admin/")),
     re_path(r"", problems.not_found),  # also with DEBUG, whose own page has another shape
 ]
 

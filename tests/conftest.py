@@ -13,7 +13,6 @@ from django.db import connections as django_connections
 from apps.events import connections
 from apps.files import storage
 
-
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

@@ -9,23 +9,15 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.settings import DEFAULTS, APISettings
 from rest_framework.views import APIView
-
-
-class ByAccept(DefaultContentNegotiation):
-    """DRF's negotiation by the Accept header alone: `?format=` is a parameter like any other, and not known."""
-
-    settings = APISettings({"URL_FORMAT_OVERRIDE": None}, DEFAULTS)
 
 
 class DoorView(APIView):
     """Base of every HTTP door. Handlers are coroutines; what a door raises, `problems` answers."""
 
-    content_negotiation_class: type[BaseContentNegotiation] = ByAccept
     # Django asks in a middleware that the doors do not have. It is what keeps a page that has its name resolve to
     # this host (DNS rebinding) from reading and deleting files.
     checks_host = True

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 RING_FRAMES = 1024
 TICK_SECONDS = 1.0
+JOIN_SECONDS = 5.0
 
 
 class Topic:
@@ -100,11 +101,15 @@ class Hub:
     async def topic(self, file_id: uuid.UUID | None) -> AsyncIterator[Topic]:
         """The topic, joined before its end is read, so that nothing falls between. Raises FeedAway."""
         name = ALL_FILES if file_id is None else group_of(file_id)
-        async with self._joining:
-            topic = self._topics.get(name)
-            if topic is None:
-                topic = await self._join(name, file_id)
-            topic.readers += 1
+        try:
+            # The wait for those who join before is part of it: while Redis hangs, a thousand must not take turns.
+            async with asyncio.timeout(JOIN_SECONDS), self._joining:
+                topic = self._topics.get(name)
+                if topic is None:
+                    topic = await self._join(name, file_id)
+                topic.readers += 1
+        except connections.AWAY as error:
+            raise FeedAway from error
         try:
             yield topic
         finally:
@@ -115,15 +120,12 @@ class Hub:
                     await self._layer.group_discard(name, self._channel)
 
     async def _join(self, name: str, file_id: uuid.UUID | None) -> Topic:
-        try:
-            async with asyncio.timeout(5):
-                if not self._channel:
-                    self._channel = await self._layer.new_channel()
-                    self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
-                await self._layer.group_add(name, self._channel)
-                newest, genesis = await stream.newest(self.client)
-        except connections.AWAY as error:
-            raise FeedAway from error
+        if not self._channel:
+            await stream.newest(self.client)  # the layer never forgets a channel that it could not subscribe to
+            self._channel = await self._layer.new_channel()
+            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
+        await self._layer.group_add(name, self._channel)
+        newest, genesis = await stream.newest(self.client)
         if self._genesis is None:
             self._genesis = genesis
         topic = Topic(file_id, newest)

@@ -34,7 +34,8 @@ end
 """
 
 # KEYS: stream, genesis, file. ARGV: seq, whether it is durable, body, file id, maximum events, seconds to remember.
-# Returns {id, id before it in the feed, id before it of this file}, or nothing when it was published before.
+# Returns {id, id before it in the feed, id before it of this file (of its first one, that of the feed's beginning: a
+# reader from before a wipe must see that something is missing)}, or nothing when it was published before.
 APPEND = (
     _BEGIN
     + """
@@ -46,7 +47,7 @@ local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], '*', 'f', ARGV[4]
 if ARGV[2] == '1' then redis.call('HSET', KEYS[3], 'seq', ARGV[1], 'id', id)
 else redis.call('HSET', KEYS[3], 'id', id) end
 redis.call('EXPIRE', KEYS[3], ARGV[6])
-return {id, before, known[2] or '0-0'}
+return {id, before, known[2] or genesis}
 """
 )
 

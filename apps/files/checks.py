@@ -1,5 +1,6 @@
 """System checks: a wrong configuration is said at start, in words."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,8 @@ from django.conf import settings
 from django.core import checks
 
 from apps.files import storage
+
+RATE = re.compile(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)")
 
 
 @checks.register()
@@ -35,6 +38,21 @@ def lease_is_shorter_than_the_work(app_configs: Sequence[Any] | None, **_: Any) 
                 "FILEWIRE_LEASE_SECONDS is longer than FILEWIRE_PROCESSING_SECONDS",
                 hint="A lease is renewed while its worker lives; 15 seconds is enough.",
                 id="filewire.W001",
+            )
+        ]
+    return []
+
+
+@checks.register()
+def upload_rate_is_a_rate(app_configs: Sequence[Any] | None, **_: Any) -> list[checks.CheckMessage]:
+    """The throttle reads its rate at each upload: one that it cannot read would make every upload a 500."""
+    rate = settings.FILEWIRE_UPLOAD_RATE
+    if rate and not RATE.fullmatch(rate):
+        return [
+            checks.Error(
+                f"FILEWIRE_UPLOAD_RATE is not a rate: {rate!r}",
+                hint='Write a number and a period, such as "100/min"; leave it empty for no limit.',
+                id="filewire.E002",
             )
         ]
     return []

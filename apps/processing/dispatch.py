@@ -21,11 +21,12 @@ from celery import Celery
 from django.conf import settings
 from django.db import close_old_connections, connection
 from django.utils import timezone
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
 from apps.events import connections, publish
 from apps.files import idempotency, lifecycle
 from apps.files.context import about
+from apps.files.errors import DatabaseAway
 from apps.files.models import File
 from apps.files.threads import connected
 from apps.processing.wake import CHANNEL
@@ -40,7 +41,7 @@ BATCH_FILES = 128
 POLL_SECONDS = 1.0
 UNPUBLISHED_SECONDS = 3.0
 PAUSE_SECONDS = 0.5
-BROKER_AWAY = (*connections.AWAY, OperationalError)
+AWAY = (*connections.AWAY, OperationalError, DatabaseAway)
 
 # KEYS: leader. ARGV: name, milliseconds. Takes or keeps the lead; returns whether it is ours.
 LEAD = """
@@ -84,10 +85,10 @@ class Dispatcher:
         connection.close()
 
     def _report(self, error: Exception) -> None:
-        if not isinstance(error, BROKER_AWAY):
+        if not isinstance(error, AWAY):
             logger.error("the dispatcher stumbled", exc_info=error)
         elif not self._away:
-            logger.warning("the broker is away: %s", type(error).__name__)
+            logger.warning("the broker or the database is away: %s", type(error).__name__)
         self._away = True
 
     def _wait(self, words: redis.client.PubSub) -> None:
@@ -108,7 +109,7 @@ class Dispatcher:
                 self._swept_at = now
                 self.sweep()
         if self._away:
-            logger.info("the broker is back")
+            logger.info("the dispatcher goes on")
             self._away = False
         return sent == BATCH_FILES
 
@@ -125,13 +126,11 @@ class Dispatcher:
     # --- sending ---------------------------------------------------------------------------------------------
 
     def send(self) -> int:
-        """Publish and send what waits and was never sent; how many files there were. Raises what is away."""
-        files = lifecycle.undispatched(BATCH_FILES)
-        self._send(files)
-        return len(files)
+        """Publish and send what waits and was never sent; how many files were sent. Raises what is away."""
+        return self._send(lifecycle.undispatched(BATCH_FILES))
 
-    def _send(self, files: Sequence[File]) -> None:
-        sent = []
+    def _send(self, files: Sequence[File]) -> int:
+        sent: list[File] = []
         try:
             with self._app.producer_pool.acquire(block=True, timeout=settings.REDIS_CONNECT_SECONDS) as producer:
                 for file in files:
@@ -150,6 +149,7 @@ class Dispatcher:
         finally:
             if sent:
                 lifecycle.dispatched(sent)
+        return len(sent)
 
     def bury(self) -> None:
         """Publish the last event of each deleted file, then remove what is left of it. Raises what is away."""
@@ -201,7 +201,10 @@ class Dispatcher:
     def _queued(self) -> int:
         """How many messages wait in the broker's queue."""
         with self._app.connection_for_write() as broker, broker.channel() as channel:
-            return int(channel.queue_declare(QUEUE, passive=True).message_count)
+            try:
+                return int(channel.queue_declare(QUEUE, passive=True).message_count)
+            except ChannelError:  # Redis keeps no empty list, so kombu finds no queue
+                return 0
 
     def _forget(self) -> None:
         idempotency.forget_expired(BATCH_FILES)

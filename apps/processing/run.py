@@ -84,6 +84,7 @@ def _work(file: File) -> bool:
 
 def _process(file: File, lease: "Lease", found: dict[str, str]) -> tuple[Outcome, dict[str, dict[str, Any]]]:
     key = str(file.file.name)
+    storage.discard_derived(key)  # what earlier attempts made is nobody's any more
     path = storage.path_of(key)
     detected = detect.detect(path)
     found.update(content_type=detected.content_type, kind=detected.kind)
@@ -133,7 +134,10 @@ class Lease:
         self.reported_at, self.percent = now, percent
         if not lifecycle.progress(self.file, percent):
             raise ClaimLost
-        publish.progress(self.file)
+        if self.file.pending:  # the feed was away; what happened first is told first
+            _publish(self.file)
+        if not self.file.pending:
+            publish.progress(self.file)
 
 
 @contextmanager

@@ -10,13 +10,17 @@ logger = logging.getLogger(__name__)
 CHANNEL = "filewire:wake"
 
 _speaking: set[asyncio.Task[None]] = set()
+_unsaid = False
 
 
 async def wake() -> None:
     """Say that something waits; returns at once, whether or not Redis can be reached.
 
-    Words that would be said while one is being said say nothing more, so one at a time is said.
+    One word at a time: those that come while one is being said are said as one, after it. (It may have been heard,
+    and acted on, before what they are about was there.)
     """
+    global _unsaid
+    _unsaid = True
     if not _speaking:
         task = asyncio.create_task(_say())
         _speaking.add(task)
@@ -24,7 +28,10 @@ async def wake() -> None:
 
 
 async def _say() -> None:
+    global _unsaid
     try:
-        await connections.async_client().publish(CHANNEL, "1")
+        while _unsaid:
+            _unsaid = False
+            await connections.async_client().publish(CHANNEL, "1")
     except connections.AWAY as error:
         logger.debug("nobody could be woken: %s", type(error).__name__)

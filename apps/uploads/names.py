@@ -14,11 +14,12 @@ def shown_name(given: str, max_bytes: int) -> str:
     A name that is too long loses the end of its stem, and keeps its extension. Never empty, `.` or `..`.
     """
     last = given.replace("\\", "/").rsplit("/", 1)[-1]
-    kept = "".join(
+    plain = "".join(
         character
-        for character in unicodedata.normalize("NFC", last)
+        for character in last
         if character not in DIRECTIONS and unicodedata.category(character) not in REMOVED
-    ).strip()
+    )
+    kept = unicodedata.normalize("NFC", plain).strip()  # what is removed may have kept two characters apart
     if kept in ("", ".", ".."):
         return UNNAMED
     if len(kept.encode()) <= max_bytes:

@@ -93,7 +93,7 @@ class Upload(DoorView):
             **schema.problems(400, 408, 409, 413, 415, 422, 429, 503, 507),
         },
     )
-    async def post(self, request: Request) -> HttpResponse:
+    async def post(self, request: Request, filename: str = "") -> HttpResponse:
         """Receive a file, record it, and queue it for processing."""
         refuse_early(request)
         key = idempotency_key(request)
@@ -156,6 +156,24 @@ class Upload(DoorView):
         response = created((first.response or "").encode(), first.location)
         response.headers["Idempotency-Replayed"] = "true"
         return response
+
+
+class NamedUpload(Upload):
+    """The same with the name in the path: what `curl -T` makes of an address that ends with a slash."""
+
+    @extend_schema(
+        operation_id="upload_named",
+        request={"application/octet-stream": OpenApiTypes.BINARY},
+        responses={201: FileSerializer, **schema.problems(400, 408, 409, 413, 415, 422, 429, 503, 507)},
+    )
+    async def put(self, request: Request, filename: str) -> HttpResponse:
+        """Receive a file under this name; each call is a new file."""
+        return await super().post(request)
+
+    @extend_schema(exclude=True)
+    async def post(self, request: Request, filename: str = "") -> HttpResponse:
+        """Receive a file under this name."""
+        return await super().post(request)
 
 
 class Discarding(Sink):
@@ -250,7 +268,11 @@ async def read_form(batches: AsyncIterator[bytes], boundary: str, sink: Sink, *,
 def given_name(request: Request, media_type: str) -> str:
     """The name of a body that is the file itself. Raises MissingName, or what such a body without a name means."""
     _, parameters = header_parameters(request, "Content-Disposition")
-    name = parameters.get("filename") or request.query_params.get("filename")
+    name = (
+        parameters.get("filename")
+        or request.query_params.get("filename")
+        or request.resolver_match.kwargs.get("filename")
+    )
     if name:
         return str(name)
     if media_type in VALUES:

@@ -51,7 +51,9 @@ class Service:
     def start(self) -> None:
         """Run it, and return when every part is ready."""
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("FILEWIRE_", "REDIS_", "DATABASE_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("FILEWIRE_", "REDIS_", "DATABASE_"))
         }
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "serve"],
@@ -114,9 +116,7 @@ class Service:
 
     def upload(self, content: bytes, name: str = "a.txt", **headers: str) -> dict[str, Any]:
         """Upload these bytes; the File."""
-        response = httpx.post(
-            f"{self.url}/upload/", files={"file": (name, content)}, headers=headers, timeout=30
-        )
+        response = httpx.post(f"{self.url}/upload/", files={"file": (name, content)}, headers=headers, timeout=30)
         assert response.status_code == 201, response.text
         document: dict[str, Any] = response.json()
         return document
@@ -146,7 +146,9 @@ class Service:
         return [path for path in (self.data / "files").rglob("*") if path.is_file()]
 
 
-def frames(socket: ClientConnection, last: Callable[[dict[str, Any]], bool], seconds: float = 30.0) -> list[dict[str, Any]]:
+def frames(
+    socket: ClientConnection, last: Callable[[dict[str, Any]], bool], seconds: float = 30.0
+) -> list[dict[str, Any]]:
     """The socket's frames up to the one that is the last."""
     found = []
     ends_at = time.monotonic() + seconds

@@ -186,7 +186,7 @@ def test_f10_a_large_upload_costs_no_memory(running: Service):
 
 
 def test_f01_uploads_outlive_the_broker():
-    """With Redis away two uploads answer 201 at once; when it is back both are processed, and every event is seen once."""
+    """With Redis away uploads answer 201 at once; when it is back they are processed, each event seen once."""
     with valkey() as broker, service(REDIS_URL=broker.url) as running:
         with running.listen() as socket:
             cursor = json.loads(socket.recv(timeout=10))["data"]["cursor"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
 from django.http import HttpResponse, StreamingHttpResponse
@@ -16,8 +16,8 @@ from apps.api import schema
 from apps.api.rendering import EventStreamRenderer, JSONRenderer
 from apps.api.requests import body_of
 from apps.api.view import DoorView
-from apps.events.event import Cursor, connection_frame
-from apps.events.reader import Batch, Reader, reading
+from apps.events.event import BEGINNING, Cursor, connection_frame
+from apps.events.reader import Batch, reading
 from apps.files.errors import BadCursor, FilewireError
 
 MAX_WAIT_SECONDS = 30.0
@@ -97,35 +97,39 @@ class FileEvents(DoorView):
         )
 
     async def _stream(self, after: Cursor | None) -> StreamingHttpResponse:
-        # Opened before the answer begins, so that a feed that is away is a 503 and not a broken stream.
-        stack = contextlib.AsyncExitStack()
-        reader = await stack.enter_async_context(reading(None, after))
+        lines = _lines(after)
+        # Begun before the answer is, so that a feed that is away is a 503 and not a broken stream.
+        hello = await anext(lines)
         return StreamingHttpResponse(
-            _lines(reader, stack),
+            _from(hello, lines),
             content_type="text/event-stream",
             # nginx would otherwise hold the stream back
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
 
-async def _unless_gone(work: Any, request: Request) -> Batch:
+async def _unless_gone(work: Coroutine[Any, Any, Batch], request: Request) -> Batch:
     """What the work returns; ended early when the client goes, so that nobody waits for no one."""
-    working = asyncio.ensure_future(work)
+    working = asyncio.create_task(work)
     gone = asyncio.create_task(body_of(request).gone())
     try:
         await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-        batch: Batch = await working
-    except asyncio.CancelledError:
-        return Batch(frames=[], cursor=Cursor(0, 0))
-    finally:
-        gone.cancel()
-    return batch
+    finally:  # the server, too, may end it
+        for task in (working, gone):
+            task.cancel()
+        await asyncio.gather(working, gone, return_exceptions=True)
+    return Batch(frames=[], cursor=BEGINNING) if working.cancelled() else working.result()
 
 
-async def _lines(reader: Reader, stack: contextlib.AsyncExitStack) -> AsyncIterator[bytes]:
-    async with stack:
+async def _from(first: bytes, lines: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with contextlib.aclosing(lines):
+        yield first
+        async for line in lines:
+            yield line
+
+
+async def _lines(after: Cursor | None) -> AsyncGenerator[bytes, None]:
+    async with reading(None, after) as reader:
         yield b"retry: 1000\n" + _event(reader.position, "hello", cursor=str(reader.newest))
         try:
             while True:

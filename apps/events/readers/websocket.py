@@ -12,7 +12,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from apps.events.event import Cursor, connection_frame
 from apps.events.reader import Reader, reading
-from apps.files.errors import BadCursor, FilewireError
+from apps.files.errors import BadCursor, FileMissing, FilewireError
 from apps.files.models import File
 from apps.files.threads import transact
 
@@ -22,6 +22,7 @@ SOURCE = "/ws"
 WAIT_SECONDS = 60.0  # how long a reader sleeps before it looks for itself
 UNKNOWN_FILE = 4404
 TRY_AGAIN_LATER = 1013
+INTERNAL_ERROR = 1011
 
 
 def _exists(file_id: uuid.UUID) -> bool:
@@ -38,6 +39,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         super().__init__(*args, **kwargs)
         self._reader: Reader | None = None
         self._feeding: asyncio.Task[None] | None = None
+        self._ended = False
 
     async def websocket_connect(self, message: Any) -> None:
         """Accept, and start to feed."""
@@ -53,7 +55,9 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 await self._feeding
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Answer what the client sends."""
+        """Answer what the client sends, unless it has been told goodbye."""
+        if self._ended:
+            return
         if text_data is None:
             await self._error("text_only", "Send text frames: this feed speaks JSON.")
             return
@@ -70,32 +74,44 @@ class FeedConsumer(AsyncWebsocketConsumer):
     # --- the feed --------------------------------------------------------------------------------------------
 
     async def _feed(self, file_id: uuid.UUID | None) -> None:
+        """Follow the feed to whatever end; every end but the client's own is told to it."""
         try:
-            if file_id is not None and not await transact(_exists, file_id):
-                await self._error("not_found", "No file has this id.")
-                await self.close(UNKNOWN_FILE, "no such file")
-                return
-            after, wrong = self._after()
-            async with reading(file_id, after) as self._reader:
-                await self._say("hello", cursor=str(self._reader.newest))
-                if wrong:
-                    await self._error("bad_cursor", BadCursor().detail)
-                    await self._say("resync", cursor=str(self._reader.newest))
-                while True:
-                    batch = await self._reader.next(WAIT_SECONDS)
-                    if batch.resync:
-                        await self._say("resync", cursor=str(batch.cursor))
-                    for frame in batch.frames:
-                        await self.send(text_data=frame.text)
-        except FilewireError as error:
-            # The feed or the database is away: the client keeps its cursor, and comes back with it.
-            await self._error(error.code, error.detail)
-            await self.close(TRY_AGAIN_LATER, error.code)
-        except asyncio.CancelledError:
-            raise
+            try:
+                await self._follow(file_id)
+            except FileMissing as error:
+                await self._end(UNKNOWN_FILE, error.code, error.detail)
+            except FilewireError as error:
+                # The feed or the database is away: the client keeps its cursor, and comes back with it.
+                await self._end(TRY_AGAIN_LATER, error.code, error.detail)
+        except OSError:
+            # This is how servers say that the client has gone (ASGI, "Disconnected Client"); `disconnect` follows.
+            self._ended = True
         except Exception:
             logger.exception("a socket met an error nobody foresaw")
-            await self.close(1011, "internal error")
+            with contextlib.suppress(Exception):
+                await self._end(INTERNAL_ERROR, "error", "Something went wrong.")
+
+    async def _follow(self, file_id: uuid.UUID | None) -> None:
+        if file_id is not None and not await transact(_exists, file_id):
+            raise FileMissing
+        after, wrong = self._after()
+        async with reading(file_id, after) as self._reader:
+            await self._say("hello", cursor=str(self._reader.newest))
+            if wrong:
+                await self._error("bad_cursor", BadCursor().detail)
+                await self._say("resync", cursor=str(self._reader.newest))
+            while True:
+                batch = await self._reader.next(WAIT_SECONDS)
+                if batch.resync:
+                    await self._say("resync", cursor=str(batch.cursor))
+                for frame in batch.frames:
+                    await self.send(text_data=frame.text)
+
+    async def _end(self, close_code: int, code: str, detail: str) -> None:
+        """Say why, and close."""
+        await self._error(code, detail)
+        self._ended = True
+        await self.close(close_code, code)
 
     def _after(self) -> tuple[Cursor | None, bool]:
         """The client's cursor, and whether it is none that we gave."""

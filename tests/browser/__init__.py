@@ -1,0 +1,1 @@
+"""What needs a browser or Node: run by `.ci/browser`, not by `make test`, which needs Python alone."""
