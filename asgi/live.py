@@ -50,6 +50,8 @@ class PausableProtocol(WebSocketProtocol):
         super().onOpen()
         self.writable = asyncio.Event()
         self.writable.set()
+        # The handshake's HTTP channel has left itself there, and a transport has one producer at a time.
+        self.transport.unregisterProducer()
         self.transport.registerProducer(self, True)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803 - autobahn's names

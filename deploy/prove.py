@@ -14,13 +14,14 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -191,8 +192,8 @@ class Client:
         hold(status == 200, f"the content of {file_id}: {status}")
         return hashlib.sha256(body).hexdigest()
 
-    def socket(self, path: str = "/ws/files/", **options: Any) -> ClientConnection:
-        """An open WebSocket."""
+    def socket(self, path: str = "/ws/files/", **options: Any) -> AbstractContextManager[ClientConnection]:
+        """A WebSocket, open within the block."""
         return connect(f"ws://{self.host}{path}", open_timeout=10, max_size=None, **options)
 
     def curl(self, *words: str) -> tuple[int, str, str]:
@@ -240,6 +241,7 @@ class Proof:
         self.directory = directory
         self.known: dict[str, str] = {}
         self.idle: tuple[ClientConnection, float] | None = None
+        self.idle_sockets = ExitStack()
         self.number = 0
 
     def run(self) -> None:
@@ -264,8 +266,10 @@ class Proof:
             self.parts_stop_in_time,
             self.a_stopped_worker_loses_nothing,
             *(self._restarted(name) for name in ("web", "live", "worker", "redis", "postgres", "nginx")),
+            self.crashed_parts_come_back,
             self.everything_restarts_at_once,
             self.nothing_is_lost,
+            self.a_backup_can_be_restored,
         ]
         for step in steps:
             say(step)
@@ -353,10 +357,14 @@ class Proof:
         took = time.monotonic() - started
         self.known[file["id"]] = file["sha256"]
         # From here on this socket is left alone: see an_idle_socket_stays_open.
-        idle = self.client.socket(f"/ws/files/{file['id']}/", ping_interval=None)
-        hold(next(frames(idle, 10))["type"] == "hello", "the first frame is no hello")
-        self.idle = (idle, time.monotonic())
+        self._leave_idle(f"/ws/files/{file['id']}/")
         return f"processed after {took:.2f} s"
+
+    def _leave_idle(self, path: str = "/ws/files/") -> None:
+        self.idle_sockets.close()
+        stream = self.idle_sockets.enter_context(self.client.socket(path, ping_interval=None))
+        hold(next(frames(stream, 10))["type"] == "hello", "the first frame is no hello")
+        self.idle = (stream, time.monotonic())
 
     def _large(self, size: int) -> Path:
         path = self.directory / f"{size}.bin"
@@ -504,10 +512,8 @@ class Proof:
             hold(told["Retry-After"] and told["X-Request-ID"], f"no Retry-After or X-Request-ID: {told.items()}")
             self.compose.up()
         # The idle socket was live's: a new one takes its place.
-        if self.idle is not None:
-            poll("the old socket is closed", 10, self._is_closed)
-            idle = self.client.socket(ping_interval=None)
-            self.idle = (idle, time.monotonic())
+        poll("the old socket is closed", 10, self._is_closed)
+        self._leave_idle()
         status, told, _ = self.client.request("GET", "/healthz", X_Request_ID="proof-1")
         hold(told["X-Request-ID"] == "proof-1", f"the client's request id became {told['X-Request-ID']}")
         return "400 404 414 431, 502 or 504"
@@ -548,9 +554,7 @@ class Proof:
         with self.client.socket() as stream:
             hold(next(frames(stream, 10))["type"] == "hello", "no hello from the other live")
         self.compose.up("--scale", "web=1", "--scale", "worker=1", "--scale", "live=1")
-        if self.idle is not None:
-            self.idle[0].close()
-        self.idle = (self.client.socket(ping_interval=None), time.monotonic())
+        self._leave_idle()
         return "nginx was not restarted"
 
     # --- stopping -------------------------------------------------------------------------------------------------
@@ -611,7 +615,7 @@ class Proof:
         except ConnectionClosed as error:
             raise Broken(f"the idle socket was closed: {error}") from error
         hold(event["subject"] == file["id"], f"after the silence: {event}")
-        stream.close()
+        self.idle_sockets.close()
         return f"silent for {IDLE_SECONDS:g} s, then the next event"
 
     def parts_stop_in_time(self) -> str:
@@ -683,6 +687,22 @@ class Proof:
         except InvalidStatus as error:
             raise OSError(str(error)) from error
 
+    def crashed_parts_come_back(self) -> str:
+        """A part whose process dies is started again by the engine, without anyone's hand."""
+        killed = "import os, signal; os.kill(-1, signal.SIGKILL)"  # all of this container but its first process
+        for service in ("web", "live", "worker"):
+            container = self.compose.containers(service)[0]
+            self.compose("exec", "-T", service, "python", "-c", killed, check=False)
+
+            def again(container: str = container) -> bool:
+                found = self.compose.inspect(container)
+                return found["RestartCount"] > 0 and found["State"].get("Health", {}).get("Status") == "healthy"
+
+            poll(f"{service} is back", 60, again)
+        self._one_more()
+        poll("a WebSocket", 30, self._says_hello)
+        return "web, live, worker"
+
     def everything_restarts_at_once(self) -> str:
         """As after a power cut: every part is killed and started in no order; all come back, and nothing is lost."""
         self.compose("kill", "--signal", "SIGKILL")
@@ -706,6 +726,34 @@ class Proof:
             hold(self.client.sha256_of(file_id) == digest, f"{file_id} has other bytes")
         self._nothing_half_kept()
         return f"{len(self.known)} files"
+
+    def a_backup_can_be_restored(self) -> str:
+        """The two commands of docs/deployment.md save all, and a new, empty deployment made of them has every file."""
+        dump, tar = self.directory / "database.dump", self.directory / "files.tar"
+        database = ("exec", "-T", "postgres")
+        self._piped(*database, "pg_dump", "--username=filewire", "--format=custom", "filewire", output=dump)
+        self._piped("exec", "-T", "web", "tar", "-C", "/data", "-cf", "-", ".", output=tar)
+        self.compose("down", "--volumes", "--timeout", "5")
+        self.compose.up("postgres")
+        self._piped(*database, "pg_restore", "--username=filewire", "--dbname=filewire", source=dump)
+        self._piped("run", "--rm", "-T", "--no-deps", "web", "tar", "-C", "/data", "-xf", "-", source=tar)
+        self.compose.up()
+        self._one_more()
+        self.nothing_is_lost()
+        return f"{len(self.known)} files, {(dump.stat().st_size + tar.stat().st_size) // MIB} MiB"
+
+    def _piped(self, *words: str, source: Path | None = None, output: Path | None = None) -> None:
+        with (source or Path(os.devnull)).open("rb") as reading, (output or Path(os.devnull)).open("wb") as writing:
+            done = subprocess.run(  # noqa: S603 - our own words
+                ["docker", "compose", *words],  # noqa: S607
+                env=self.compose.environment,
+                cwd=ROOT,
+                stdin=reading,
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                timeout=120,
+            )
+        hold(done.returncode == 0, f"{' '.join(words)}: status {done.returncode} {done.stderr.decode()[-500:]}")
 
 
 def say(step: Callable[[], str | None]) -> None:
@@ -742,6 +790,7 @@ def main() -> int:
         if shutil.which(program) is None:
             print(f"{program} is not there", file=sys.stderr)
             return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # told to stop: take it down all the same
     compose = Compose()
     started = time.monotonic()
     try:

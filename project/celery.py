@@ -90,10 +90,15 @@ def _worker_name(sender: Any) -> str:
     return str(hostname or socket.gethostname())
 
 
+_leaving = False
+
+
 def _announce(sender: Any = None, **_: Any) -> None:
     from apps.events import connections
     from apps.processing import presence
 
+    if _leaving:  # the heart beats on while the last files are finished
+        return
     try:
         presence.announce(connections.sync_client(), _worker_name(sender))
     except connections.AWAY:
@@ -104,6 +109,8 @@ def _leave(sender: Any = None, **_: Any) -> None:
     from apps.events import connections
     from apps.processing import presence
 
+    global _leaving
+    _leaving = True
     try:
         presence.leave(connections.sync_client(), str(sender))
     except connections.AWAY:

@@ -8,9 +8,10 @@ from pathlib import Path
 def kept_secret(path: Path) -> str:
     """The secret kept in this file (mode 0600), made at the first call; safe when several processes start at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    candidate = path.with_name(f"{path.name}.{os.getpid()}")
     if not path.exists():
-        descriptor = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # Not the process id: those coincide between containers that share the directory.
+        candidate = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
             stream.write(secrets.token_urlsafe(50))
         try:

@@ -66,7 +66,8 @@ def _own(error: FilewireError) -> HttpResponse:
         headers["Retry-After"] = str(error.retry_after_seconds)
     fields = [{"field": error.field, "code": error.code, "detail": error.detail}] if error.field else None
     if error.status >= 500:
-        logger.error("%s: %s", error.code, error.detail, exc_info=error.__cause__)
+        # What is away is said in a line a request, not in a traceback: there are many while it lasts.
+        logger.warning("%s: %s (%s)", error.code, error.detail, type(error.__cause__).__name__)
     return problem(error.status, error.code, error.detail, errors=fields, headers=headers)
 
 

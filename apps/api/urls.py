@@ -13,7 +13,7 @@ urlpatterns = [
     re_path(rf"^files/{ID}/derived/(?P<name>[a-z0-9_.-]+)/?$", views.FileDerived.as_view(), name="file-derived"),
     re_path(rf"^files/{ID}/reprocess/?$", views.FileReprocess.as_view(), name="file-reprocess"),
     path("healthz", health.Health.as_view(), name="healthz"),
-    path("healthz/", health.Health.as_view()),
+    path("healthz/", health.Health.as_view(schema=None)),
     path("readyz", health.Readiness.as_view(), name="readyz"),
-    path("readyz/", health.Readiness.as_view()),
+    path("readyz/", health.Readiness.as_view(schema=None)),
 ]

@@ -36,13 +36,21 @@ class Reader:
             if self.position < self._topic.start or self.position > self._topic.end:
                 batch = await self._from_stream()
             else:
-                batch = Batch(frames=self._topic.after(self.position), cursor=self._topic.end)
+                batch = self._from_ring()
             self.position = batch.cursor
             left = deadline - time.monotonic()
             if batch.frames or batch.resync or left <= 0:
                 return batch
             if self.position >= self._topic.end:
                 await self._topic.changed(left)
+
+    def _from_ring(self) -> Batch:
+        frames = self._topic.after(self.position)
+        if len(frames) <= stream.PAGE_EVENTS:
+            return Batch(frames=frames, cursor=self._topic.end)
+        # A client that does not read keeps its batch, and the ring moves on: so it gets no more than a page of it.
+        frames = frames[: stream.PAGE_EVENTS]
+        return Batch(frames=frames, cursor=frames[-1].cursor)
 
     async def _from_stream(self) -> Batch:
         try:

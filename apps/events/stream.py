@@ -21,7 +21,7 @@ from apps.events.event import BEGINNING, Cursor, Frame, frame
 STREAM = "filewire:feed"
 GENESIS = "filewire:feed:genesis"
 FILE = "filewire:feed:file:"
-PAGE_EVENTS = 256
+PAGE_EVENTS = 128  # what a client that does not read may hold back: some 128 KiB, however many are missing
 SCAN_EVENTS = 4096  # how many entries one look for a file's events may pass over: about a millisecond of Redis
 FILE_SECONDS = 7 * 24 * 3600
 

@@ -128,7 +128,7 @@ class Committer:
             except DatabaseAway as error:
                 for receipt in placed:
                     if not receipt.recorded:
-                        receipt.error = error
+                        receipt.error = receipt.error or error  # one that was refused stays refused
 
     def _place(self, receipt: Receipt) -> bool:
         """Whether the receipt's bytes lie where its row will say; an error is this upload's alone."""
@@ -142,11 +142,13 @@ class Committer:
             return False
         return True
 
-    def _record(self, receipts: Sequence[Receipt]) -> None:
+    def _record(self, receipts: Sequence[Receipt], *, again: bool = True) -> None:
         """Insert the rows together. Raises OperationalError or InterfaceError when some could not be."""
         try:
             self._insert(receipts)
         except (OperationalError, InterfaceError) as error:
+            if not again:
+                raise
             # The connection may have died before or after the COMMIT: look which rows are there, try the rest once.
             logger.warning("the database connection was lost in a commit: %s", type(error).__name__)
             connection.close()
@@ -156,20 +158,24 @@ class Committer:
                 receipt.sent = False
             absent = [receipt for receipt in receipts if not receipt.recorded]
             if absent:
-                self._insert(absent)
+                self._record(absent, again=False)
         except Exception:
             # One bad row must fail alone, whatever the database or its driver has against it.
-            for receipt in receipts:
-                try:
-                    self._insert([receipt])
-                except (OperationalError, InterfaceError):
-                    raise
-                except FilewireError as error:
-                    receipt.error = error
-                except Exception as error:
-                    logger.exception("a row was refused", extra={"file_id": str(receipt.file.id)})
-                    receipt.error = StorageAway("The file could not be recorded.")
-                    receipt.error.__cause__ = error
+            self._record_each(receipts)
+
+    def _record_each(self, receipts: Sequence[Receipt]) -> None:
+        """Insert the rows one by one. Raises OperationalError or InterfaceError, and leaves the rest then."""
+        for receipt in receipts:
+            try:
+                self._insert([receipt])
+            except (OperationalError, InterfaceError):
+                raise
+            except FilewireError as error:
+                receipt.error = error
+            except Exception as error:
+                logger.exception("a row was refused", extra={"file_id": str(receipt.file.id)})
+                receipt.error = StorageAway("The file could not be recorded.")
+                receipt.error.__cause__ = error
 
     def _insert(self, receipts: Sequence[Receipt]) -> None:
         connection.ensure_connection()

@@ -271,7 +271,7 @@ def given_name(request: Request, media_type: str) -> str:
     name = (
         parameters.get("filename")
         or request.query_params.get("filename")
-        or request.resolver_match.kwargs.get("filename")
+        or request.parser_context["kwargs"].get("filename")
     )
     if name:
         return str(name)

@@ -256,13 +256,16 @@ async def test_f12_a_hundred_aborted_uploads_leave_nothing():
 async def test_f12_a_cancelled_upload_leaves_nothing(content):
     """A request whose task is cancelled, as a server that stops does, cleans up as one that failed."""
 
+    waiting = asyncio.Event()
+
     async def never() -> AsyncIterator[bytes]:
         yield content
+        waiting.set()
         await asyncio.Event().wait()
 
     task = asyncio.create_task(asgi_request("POST", "/upload/", never(), RAW))
-    for _ in range(20):
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(5):
+        await waiting.wait()
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()

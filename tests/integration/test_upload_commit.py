@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
 from apps.files import ids, lifecycle, storage
-from apps.files.errors import Busy, FilewireError, StorageAway
+from apps.files.errors import Busy, DatabaseAway, FilewireError, StorageAway
 from apps.files.models import File, Status
 from apps.processing import wake
 from apps.uploads import commit
@@ -56,13 +56,22 @@ def statements(monkeypatch) -> list[str]:
     return seen
 
 
+class Gate(threading.Event):
+    """Set it to let the thread go on; `entered` says that the thread has come to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+
+
 @pytest.fixture
-def held_up(monkeypatch) -> threading.Event:
+def held_up(monkeypatch) -> Gate:
     """The committer's thread waits at the first file it writes until this is set."""
-    go_on = threading.Event()
+    go_on = Gate()
     real = storage.put
 
     def put(key, payload):
+        go_on.entered.set()
         assert go_on.wait(10)
         real(key, payload)
 
@@ -128,10 +137,10 @@ async def test_one_failing_write_fails_alone(stored):
 async def test_abandoned_uploads_are_skipped(held_up, stored):
     """Whoever left before their turn is not recorded, and nobody is told."""
     first = asyncio.create_task(committer().commit(receipt()))
-    await asyncio.sleep(0.02)  # the thread has it
+    assert await asyncio.to_thread(held_up.entered.wait, 5)  # the thread has it
     left = asyncio.create_task(committer().commit(receipt()))
     stays = asyncio.create_task(committer().commit(receipt()))
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0)  # both are on the list
     left.cancel()
     await asyncio.wait([left])
     held_up.set()
@@ -164,26 +173,35 @@ async def test_too_many_waiting_is_busy(held_up, settings, stored):
     assert await File.objects.acount() == 3
 
 
-def kill_the_others() -> int:
+@pytest.fixture
+def tests_own() -> int:
+    """The process of the connection that the test itself is torn down with."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no connections to kill")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return cursor.fetchone()[0]
+
+
+def kill_all_but(spared: int) -> int:
     """End every other connection to this database; how many there were."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)",
+            [spared],
         )
         return cursor.fetchone()[0]
 
 
 @pytest.mark.parametrize("idle_seconds", [0.0, 1.1])
-async def test_a_connection_killed_between_batches_is_nobodys_error(idle_seconds):
+async def test_a_connection_killed_between_batches_is_nobodys_error(tests_own, idle_seconds):
     """However short ago it was used: the rows are looked for, and those that are absent inserted once more."""
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has no connections to kill")
     async with http_client() as client:
         for _ in range(3):
             assert (await client.post("/upload/", params={"filename": "a"}, content=b"x")).status_code == 201
             await asyncio.sleep(idle_seconds)  # past the age at which a connection is tried first, or not
-            assert await sync_to_async(kill_the_others)() >= 1
+            assert await sync_to_async(kill_all_but)(tests_own) >= 1
         responses = await asyncio.gather(
             *(client.post("/upload/", params={"filename": "a"}, content=b"x") for _ in range(10))
         )
@@ -208,6 +226,45 @@ async def test_a_commit_whose_answer_was_lost_is_not_made_twice(reached, monkeyp
     await asyncio.gather(*(committer().commit(receipt()) for _ in range(5)))
     assert await File.objects.acount() == 5
     assert len(stored.files()) == 5
+
+
+async def test_a_bad_row_fails_alone_on_the_second_connection_too(monkeypatch, stored, caplog):
+    """A connection that breaks under a batch with one bad row in it: the good are recorded, the bad one refused."""
+    real, broken = lifecycle.receive, []
+
+    def receive(files, held):
+        if broken:
+            return real(files, held)
+        broken.append(True)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(lifecycle, "receive", receive)
+    receipts = [receipt() for _ in range(4)]
+    receipts[1].file.progress = 101
+    outcomes = await asyncio.gather(*(committer().commit(each) for each in receipts), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), StorageAway, type(None), type(None)]
+    assert await File.objects.acount() == 3
+    assert len(stored.files()) == 3
+
+
+async def test_a_database_that_goes_while_rows_are_tried_singly_spares_what_is_recorded(monkeypatch, stored, caplog):
+    """Those before the break are answered 201, the refused one stays refused, those after it are told 503."""
+    real, singles = lifecycle.receive, []
+
+    def receive(files, held):
+        if len(files) == 1:
+            singles.append(files[0])
+            if len(singles) > 2:
+                raise OperationalError("server closed the connection unexpectedly")
+        return real(files, held)
+
+    monkeypatch.setattr(lifecycle, "receive", receive)
+    receipts = [receipt() for _ in range(4)]
+    receipts[1].file.progress = 101
+    outcomes = await asyncio.gather(*(committer().commit(each) for each in receipts), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), StorageAway, DatabaseAway, DatabaseAway]
+    assert await File.objects.acount() == 1
+    assert len(stored.files()) == 2  # one recorded, one in doubt
 
 
 async def test_rows_in_doubt_keep_their_bytes(monkeypatch, stored):

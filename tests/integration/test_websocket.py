@@ -1,10 +1,8 @@
 """The feed over WebSockets: what a client is told, through Channels' communicator and through a real socket."""
 
 import asyncio
-import json
 import os
 import socket
-import time
 import uuid
 from urllib.parse import urlencode
 
@@ -17,7 +15,6 @@ from websockets.exceptions import InvalidStatus
 
 from apps.events import connections, hub, stream
 from apps.events.event import BEGINNING
-from apps.files import storage
 from tests.unit.events.feeding import (
     a_file,
     append,
@@ -161,7 +158,7 @@ async def test_ping_is_answered_with_pong():
     ("text", "code"),
     [
         ("{", "invalid_json"),
-        ("", "invalid_json"),
+        (" ", "invalid_json"),
         ("[" * 100_000, "invalid_json"),
         ("[]", "unknown_type"),
         ("null", "unknown_type"),
@@ -371,6 +368,29 @@ async def test_a_client_that_vanishes_is_no_error(caplog):
     assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
 
 
+async def test_a_server_that_refuses_to_send_is_no_error(caplog):
+    """A server says by an OSError that the client has gone; the socket ends, its topic is left, nobody is alarmed."""
+    from asgi.application import application
+
+    received: asyncio.Queue[dict] = asyncio.Queue()
+    received.put_nowait({"type": "websocket.connect"})
+    refused = asyncio.Event()
+
+    async def send(message: dict) -> None:
+        if message["type"] != "websocket.accept":
+            refused.set()
+            raise OSError
+
+    scope = {"type": "websocket", "path": "/ws/files/", "headers": [], "query_string": b"", "subprotocols": []}
+    served = asyncio.create_task(application(scope, received.get, send))
+    await asyncio.wait_for(refused.wait(), 5)
+    await until(lambda: hub.hub()._topics == {})
+    received.put_nowait({"type": "websocket.receive", "text": '{"type": "ping"}'})
+    received.put_nowait({"type": "websocket.disconnect", "code": 1006})
+    await asyncio.wait_for(served, 5)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_live_sockets_outlive_a_redis_that_stops(settings):
     """While Redis is stopped and started again with its data, sockets stay open, and nothing is missed."""
     with own_valkey(settings) as valkey, web_server() as address:
@@ -394,7 +414,8 @@ async def test_f07_a_client_that_stops_reading_costs_bounded_memory(monkeypatch)
     name = "x" * 200
     with web_server() as address:
         stuck = [await asyncio.to_thread(_deaf_client, address) for _ in range(5)]
-        async with connect(f"ws://{address}/ws/files/") as steady:
+        url = f"ws://{address}/ws/files/"
+        async with connect(url) as steady, connect(url, max_queue=1, ping_interval=None) as paused:
             await steady.recv()
             process = psutil.Process(os.getpid())
             counted = 0
@@ -411,6 +432,8 @@ async def test_f07_a_client_that_stops_reading_costs_bounded_memory(monkeypatch)
             before = process.memory_info().rss
             await publish(3500)
             grown = process.memory_info().rss - before
+            frames = [as_described(await asyncio.wait_for(paused.recv(), 10)) for _ in range(5001)]
+            assert [place(frame) for frame in frames] == sorted({place(frame) for frame in frames})
         for client in stuck:
             client.close()
     # Five queues of 3,500 frames of 1 KiB would be 17 MiB.

@@ -24,6 +24,7 @@ MAX_WAIT_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 15.0
 SOURCE = "/files/events/"
 PARAMETERS = ("after", "wait")
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would otherwise hold it back
 
 
 def _wrong(field: str, detail: str) -> ValidationError:
@@ -61,10 +62,12 @@ class FileEvents(DoorView):
         for name in request.query_params:
             if name not in PARAMETERS:
                 raise _wrong(name, "This parameter is not known.")
-        after = self._after(request)
+        after, wait_seconds = self._after(request), self._wait(request)
         if request.accepted_renderer.media_type == EventStreamRenderer.media_type:
+            if request.method == "HEAD":  # a stream has no end, and so its connection would never be free again
+                return HttpResponse(content_type=EventStreamRenderer.media_type, headers=STREAM_HEADERS)
             return await self._stream(after)
-        return await self._poll(request, after, self._wait(request))
+        return await self._poll(request, after, wait_seconds)
 
     def _after(self, request: Request) -> Cursor | None:
         given = request.headers.get("Last-Event-ID") or request.query_params.get("after")
@@ -102,9 +105,8 @@ class FileEvents(DoorView):
         hello = await anext(lines)
         return StreamingHttpResponse(
             _from(hello, lines),
-            content_type="text/event-stream",
-            # nginx would otherwise hold the stream back
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            content_type=EventStreamRenderer.media_type,
+            headers=STREAM_HEADERS,
         )
 
 

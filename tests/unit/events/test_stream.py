@@ -50,7 +50,9 @@ async def test_an_event_knows_what_was_before_it():
     """Each event is told with the one before it in the feed and of its file; a file's first with the beginning."""
     one, other = uuid.uuid4(), uuid.uuid4()
     first, second, third = append(one, 1), append(other, 1), append(one, 2)
-    assert first and second and third
+    assert first
+    assert second
+    assert third
     _, genesis = await stream.newest(connections.async_client())
     assert (first.before, first.before_of_file) == (genesis, genesis)
     assert (second.before, second.before_of_file) == (first.cursor, genesis)

@@ -115,6 +115,18 @@ async def test_a_full_disk_is_said_and_leaves_nothing(stored, caplog):
     assert descriptors() == before
 
 
+async def test_a_failed_write_is_said_at_the_next_one(stored):
+    """A sink whose thread has failed takes no more bytes."""
+    with files_no_larger_than(MIB):
+        sink = Sink(100 * MIB)
+        await sink.write(b"x" * 2 * MIB)
+        await asyncio.wait([sink._writing])
+        with pytest.raises(StorageFull):
+            await sink.write(b"x")
+        await sink.discard()
+    assert stored.files() == []
+
+
 async def test_a_failed_write_that_nobody_waited_for_is_no_noise(stored, caplog):
     """A sink discarded after its disk failed does not make asyncio log an exception that nobody asked for."""
     with files_no_larger_than(MIB):

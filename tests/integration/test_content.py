@@ -1,0 +1,283 @@
+"""Bytes out: ranges, preconditions, and headers that a browser cannot be fooled by."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import httpx
+import pytest
+
+from apps.files import storage
+from apps.files.models import File, Kind, Status
+from apps.processing import wake
+from asgi.application import application
+from tests import samples
+from tests.client import http_client
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
+
+CONTENT = bytes(range(256)) * 4
+
+
+@pytest.fixture
+async def settled(shared_clients) -> AsyncIterator[None]:
+    """The words to the dispatcher are said before the clients that say them are closed."""
+    yield
+    while wake._speaking:
+        await asyncio.wait(wake._speaking)
+
+
+async def upload(client: httpx.AsyncClient, content: bytes = CONTENT, name: str = "a.bin") -> str:
+    """The new file's path."""
+    response = await client.post("/upload/", params={"filename": name}, content=content)
+    assert response.status_code == 201
+    return response.headers["location"]
+
+
+def open_blobs() -> int:
+    """How many of this process's descriptors lead into the storage."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{name}").startswith(str(storage.root()))
+        except OSError:
+            continue
+    return count
+
+
+async def test_the_bytes_come_back_as_they_went_in():
+    """Whole, with their length, their tag, and no way for a browser to run them."""
+    async with http_client() as client:
+        path = await upload(client)
+        response = await client.get(f"{path}content/")
+        document = (await client.get(path)).json()
+        assert response.status_code == 200
+        assert response.content == CONTENT
+        headers = response.headers
+        assert headers["content-length"] == "1024"
+        assert headers["etag"] == f'"{document["sha256"]}"'
+        assert headers["accept-ranges"] == "bytes"
+        assert headers["content-type"] == document["content_type"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("sandbox")
+        assert headers["content-disposition"] == 'attachment; filename="a.bin"'
+        assert (await client.get(document["file"])).content == CONTENT
+        assert (await client.get(f"{path}content")).content == CONTENT
+    assert open_blobs() == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-9", 0, 10),
+        ("bytes=100-199", 100, 200),
+        ("bytes=1000-", 1000, 1024),
+        ("bytes=-24", 1000, 1024),
+        ("bytes=-5000", 0, 1024),
+        ("bytes=1020-9999", 1020, 1024),
+        ("bytes=0-0", 0, 1),
+    ],
+)
+async def test_a_range_is_206(asked, start, stop):
+    """First, middle, open, suffix: exactly these bytes, and where they lie."""
+    async with http_client() as client:
+        path = await upload(client)
+        response = await client.get(f"{path}content/", headers={"Range": asked})
+    assert response.status_code == 206
+    assert response.content == CONTENT[start:stop]
+    assert response.headers["content-range"] == f"bytes {start}-{stop - 1}/1024"
+    assert response.headers["content-length"] == str(stop - start)
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=9-5", "pages=1-2", "bytes=x", ""])
+async def test_a_range_that_is_not_understood_is_the_whole_file(asked):
+    """As the standard allows."""
+    async with http_client() as client:
+        response = await client.get(f"{await upload(client)}content/", headers={"Range": asked})
+    assert (response.status_code, response.content) == (200, CONTENT)
+    assert "content-range" not in response.headers
+
+
+@pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])
+async def test_a_range_outside_the_file_is_416(asked):
+    """A problem with the size in Content-Range, and no descriptor left open."""
+    async with http_client() as client:
+        response = await client.get(f"{await upload(client)}content/", headers={"Range": asked})
+    assert (response.status_code, response.json()["code"]) == (416, "range_not_satisfiable")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["content-range"] == "bytes */1024"
+    assert open_blobs() == 0
+
+
+async def test_if_range_serves_a_part_only_of_the_same_bytes():
+    """By tag or by date: the range while they match, the whole file otherwise."""
+    async with http_client() as client:
+        path = f"{await upload(client)}content/"
+        whole = await client.get(path)
+        for given, status in (
+            (whole.headers["etag"], 206),
+            (whole.headers["last-modified"], 206),
+            ('"other"', 200),
+            (format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True), 200),
+            ("nonsense", 200),
+        ):
+            response = await client.get(path, headers={"Range": "bytes=0-9", "If-Range": given})
+            assert response.status_code == status, given
+
+
+async def test_bytes_that_the_client_has_are_304():
+    """By its tag, weak or strong, among others, or by a star; nothing is opened."""
+    async with http_client() as client:
+        path = f"{await upload(client)}content/"
+        etag = (await client.get(path)).headers["etag"]
+        for given in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+            response = await client.get(path, headers={"If-None-Match": given})
+            assert (response.status_code, response.content) == (304, b"")
+            assert response.headers["etag"] == etag
+        assert (await client.get(path, headers={"If-None-Match": '"x"'})).status_code == 200
+
+
+async def test_head_is_the_headers_alone():
+    """The same length and tag, no body, no range, and no descriptor left open."""
+    async with http_client() as client:
+        path = f"{await upload(client)}content/"
+        response = await client.head(path)
+        ranged = await client.head(path, headers={"Range": "bytes=0-9"})
+    for answer in (response, ranged):
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-length"] == "1024"
+    assert response.headers["accept-ranges"] == "bytes"
+    assert open_blobs() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "disposition"),
+    [
+        ("plain.bin", 'attachment; filename="plain.bin"'),
+        ('with "quotes".bin', 'attachment; filename="with \\"quotes\\".bin"'),
+        ("with ; and , .bin", 'attachment; filename="with ; and , .bin"'),
+        ("naïve 日本.bin", "attachment; filename*=utf-8''na%C3%AFve%20%E6%97%A5%E6%9C%AC.bin"),
+        ("a\r\nX-Evil: 1", 'attachment; filename="aX-Evil: 1"'),
+        ("漢" * 300, "attachment; filename*=utf-8''" + "%E6%BC%A2" * 85),
+    ],
+)
+async def test_f18_the_header_names_the_file_as_rfc_6266_says(name, disposition):
+    """Quoted, escaped or encoded, never a second header."""
+    async with http_client() as client:
+        response = await client.get(f"{await upload(client, name=name)}content/")
+    assert response.headers["content-disposition"] == disposition
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "shown"),
+    [
+        (samples.html(), "page.html", False),
+        (samples.html(), "page.png", False),
+        (samples.svg(), "picture.svg", False),
+        (samples.pdf(), "paper.pdf", False),
+        (samples.xml(), "data.xml", False),
+        (samples.polyglot_gif_js(), "both.js", True),
+        (samples.png(), "picture.png", True),
+        (samples.text(), "notes.html", True),
+    ],
+)
+async def test_f17_what_could_run_is_saved_and_never_shown(content, name, shown):
+    """HTML, SVG and PDF are attachments in a sandbox; only plain text and pictures without scripts open in place."""
+    async with http_client() as client:
+        response = await client.get(f"{await upload(client, content, name)}content/")
+    assert response.headers["content-disposition"].startswith("inline" if shown else "attachment")
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["content-security-policy"].startswith("sandbox")
+    if shown:
+        assert response.headers["content-type"].split(";")[0] in ("image/gif", "image/png", "text/plain")
+
+
+async def test_any_accept_header_gets_the_bytes():
+    """An `<img>` asks for images; what it gets is the file's own type."""
+    async with http_client() as client:
+        response = await client.get(f"{await upload(client)}content/", headers={"Accept": "image/avif,image/webp"})
+    assert response.status_code == 200
+
+
+@pytest.mark.parametrize("leave_after", [0, 1, 3])
+async def test_f12_a_client_that_goes_away_closes_the_descriptor(leave_after, data_directory):
+    """Before the first byte or in the middle: the file is closed when the client has gone."""
+    async with http_client() as client:
+        path = await upload(client, os.urandom(3_000_000))
+    gone, sent = asyncio.Event(), []
+
+    async def receive():
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+        if len(sent) > leave_after:
+            gone.set()
+            await asyncio.Event().wait()  # a client that does not read
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "path": f"{path}content/", "raw_path": f"{path}content/".encode(), "query_string": b"", "root_path": "",
+        "headers": [(b"host", b"testserver")], "client": ("127.0.0.1", 1), "server": ("testserver", 80),
+    }  # fmt: skip
+    async with asyncio.timeout(5):
+        await application(scope, receive, send)
+    assert open_blobs() == 0
+    assert len(sent) == leave_after + 1
+
+
+async def test_a_file_that_turns_out_shorter_breaks_the_connection():
+    """Its length has been promised: an end that looks whole would be a lie."""
+    async with http_client() as client:
+        path = await upload(client, os.urandom(1_000_000))
+        file = await File.objects.aget()
+        sent = []
+
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            if not sent:
+                os.truncate(storage.path_of(file.file.name), 300_000)
+            sent.append(message)
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": f"{path}content/", "raw_path": b"", "query_string": b"", "root_path": "",
+            "headers": [(b"host", b"testserver")], "client": ("127.0.0.1", 1), "server": ("testserver", 80),
+        }  # fmt: skip
+        with pytest.raises(Exception, match="ended before its size"):
+            await application(scope, receive, send)
+    assert sent[-1].get("more_body", True)
+    assert open_blobs() == 0
+
+
+async def test_a_derived_file_has_the_same_headers():
+    """Ranges, tag and safety as the file's own; another name is 404."""
+    async with http_client() as client:
+        path = await upload(client, samples.png())
+        file = await File.objects.aget()
+        thumbnail = samples.webp()
+        (storage.workdir(file.file.name, 1) / "thumbnail.webp").write_bytes(thumbnail)
+        entry = {"attempt": 1, "file": "thumbnail.webp", "content_type": "image/webp", "size": len(thumbnail)}
+        await File.objects.all().aupdate(
+            status=Status.PROCESSED, processed=True, processed_at=datetime.now(UTC), derived={"thumbnail": entry},
+            kind=Kind.IMAGE,
+        )  # fmt: skip
+        url = (await client.get(path)).json()["derived"]["thumbnail"]
+        assert url == f"http://testserver{path}derived/thumbnail/"
+        response = await client.get(url)
+        assert (response.status_code, response.content) == (200, thumbnail)
+        assert response.headers["content-type"] == "image/webp"
+        assert response.headers["content-disposition"] == 'inline; filename="thumbnail.webp"'
+        assert response.headers["content-security-policy"].startswith("sandbox")
+        assert (await client.get(url, headers={"Range": "bytes=0-3"})).content == thumbnail[:4]
+        assert (await client.get(url, headers={"If-None-Match": response.headers["etag"]})).status_code == 304
+        assert response.headers["etag"] != (await client.get(f"{path}content/")).headers["etag"]
+        missing = await client.get(f"{path}derived/preview/")
+        assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+        for name in ("..%2F..%2Fa", "a%00b", "%2e%2e%2fcontent"):
+            assert (await client.get(f"{path}derived/{name}/")).status_code == 404
