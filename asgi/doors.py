@@ -48,9 +48,12 @@ class DoorHandler(ASGIHandler):
         scope = {**scope, BODY: body}
         set_script_prefix(get_script_prefix(scope))
         set_urlconf(settings.ROOT_URLCONF)
-        request, refusal = self.create_request(scope, io.BytesIO())
+        try:
+            request, _ = self.create_request(scope, io.BytesIO())
+        except (ValueError, LookupError):  # Django reads Content-Type here, and a charset in it that does not exist
+            request = None
         if request is None:
-            refusal = problem(400, "bad_request", "The request's path is not valid UTF-8.")
+            refusal = problem(400, "bad_request", "The request's path or Content-Type cannot be read.")
             await self.send_response(refusal, send)
             return
         response = await self._middleware_chain(request)

@@ -6,6 +6,7 @@ from typing import Any
 from apps.events.connections import close_async
 from apps.events.hub import close_hub
 from apps.files import storage, threads
+from apps.processing import wake
 from apps.uploads.commit import close_committer
 
 
@@ -19,6 +20,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         elif message["type"] == "lifespan.shutdown":
             await close_committer()
             await close_hub()
+            await wake.close()
             await close_async()
             await asyncio.to_thread(threads.close)
             await send({"type": "lifespan.shutdown.complete"})

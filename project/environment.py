@@ -13,8 +13,8 @@ def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def integer(name: str, default: int, *, minimum: int = 0) -> int:
-    """The variable as a whole number. Raises ImproperlyConfigured for anything else, or one under the minimum."""
+def integer(name: str, default: int, *, minimum: int = 0, maximum: int | None = None) -> int:
+    """The variable as a whole number. Raises ImproperlyConfigured for anything else, or one outside the bounds."""
     raw = text(name)
     if not raw:
         return default
@@ -24,6 +24,8 @@ def integer(name: str, default: int, *, minimum: int = 0) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {raw!r}") from None
     if value < minimum:
         raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {value}")
+    if maximum is not None and value > maximum:
+        raise ImproperlyConfigured(f"{name} must be at most {maximum}, not {value}")
     return value
 
 

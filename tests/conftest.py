@@ -40,12 +40,14 @@ async def shared_clients(feed) -> AsyncIterator[None]:
 
     from apps.events.hub import close_hub
     from apps.files import threads
+    from apps.processing import wake
     from apps.uploads.commit import close_committer
 
     channel_layers.backends = {}
     yield
     await close_committer()
     await close_hub()
+    await wake.close()
     for layer in list(channel_layers.backends.values()):
         await layer.flush()
     channel_layers.backends = {}

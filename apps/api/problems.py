@@ -67,7 +67,8 @@ def _own(error: FilewireError) -> HttpResponse:
     fields = [{"field": error.field, "code": error.code, "detail": error.detail}] if error.field else None
     if error.status >= 500:
         # What is away is said in a line a request, not in a traceback: there are many while it lasts.
-        logger.warning("%s: %s (%s)", error.code, error.detail, type(error.__cause__).__name__)
+        cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
+        logger.warning("%s: %s%s", error.code, error.detail, cause)
     return problem(error.status, error.code, error.detail, errors=fields, headers=headers)
 
 

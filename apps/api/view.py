@@ -7,6 +7,7 @@ handler is awaited, and the answer leaves rendered. Everything else is DRF's: ne
 
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.negotiation import BaseContentNegotiation
@@ -27,6 +28,11 @@ class DoorView(APIView):
         if self.checks_host:
             request.get_host()
         super().initial(request, *args, **kwargs)
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        """The view; with ATOMIC_REQUESTS too, for it opens its transactions where its work is."""
+        return transaction.non_atomic_requests(super().as_view(**initkwargs))
 
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any

@@ -136,16 +136,22 @@ class Hub:
         # Never cancelled but at the end: the layer takes a cancelled `receive` for the channel's end.
         while True:
             message = await self._layer.receive(self._channel)
-            topic = self._topics.get(message["group"])
-            if topic is None:
-                continue
-            cursor = Cursor.parse(message["id"])
-            if cursor <= topic.end:
-                continue
-            if Cursor.parse(message["before"]) <= topic.end:
-                topic.append(Frame(cursor, message["text"]))
-            else:
-                await self._fill(topic)
+            try:
+                await self._take(message)
+            except Exception:  # one bad announcement must not end the feed; the stream has the event
+                logger.exception("an announcement met an error nobody foresaw")
+
+    async def _take(self, message: dict[str, str]) -> None:
+        topic = self._topics.get(message["group"])
+        if topic is None:
+            return
+        cursor = Cursor.parse(message["id"])
+        if cursor <= topic.end:
+            return
+        if Cursor.parse(message["before"]) <= topic.end:
+            topic.append(Frame(cursor, message["text"]))
+        else:
+            await self._fill(topic)
 
     async def _fill(self, topic: Topic) -> None:
         """Append what the stream has after the topic's end."""
@@ -176,6 +182,8 @@ class Hub:
                 if not away:
                     logger.warning("the feed is away: %s", type(error).__name__)
                 away = True
+            except Exception:
+                logger.exception("the feed's check met an error nobody foresaw")
             else:
                 if away:
                     logger.info("the feed is back")

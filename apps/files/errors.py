@@ -63,13 +63,6 @@ class EmptyFile(FilewireError):
     code = "empty_file"
 
 
-class BadFilter(FilewireError):
-    """A filter or its value is not known."""
-
-    status = 400
-    code = "bad_filter"
-
-
 class BadCursor(FilewireError):
     """The cursor is not one that this service gave."""
 
@@ -183,6 +176,15 @@ class FeedAway(FilewireError):
     code = "feed_unavailable"
     transient = True
     retry_after_seconds = 2
+
+
+class ReaderStalled(FilewireError):
+    """The client has not read for too long."""
+
+    status = 503  # over a WebSocket: close code 1013
+    code = "reader_stalled"
+    transient = True
+    retry_after_seconds = 1
 
 
 class StorageFull(FilewireError):

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from apps.files import storage
@@ -118,6 +119,14 @@ def dispatched_before(then: datetime, limit: int) -> list[File]:
     """Queued files that were sent to the broker before this moment and not claimed since, oldest first."""
     rows = File.objects.filter(status=Status.QUEUED, dispatched_at__lt=then)
     return list(rows.order_by("dispatched_at", "id")[:limit])
+
+
+def newest_claimed() -> datetime | None:
+    """When the youngest of the messages that are being worked on was sent; None when nothing is worked on."""
+    found: datetime | None = File.objects.filter(status=Status.PROCESSING).aggregate(newest=Max("dispatched_at"))[
+        "newest"
+    ]
+    return found
 
 
 def dispatched(files: Sequence[File]) -> None:

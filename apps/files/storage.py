@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,18 @@ def open_incoming() -> tuple[int, Path]:
     except FileNotFoundError:  # a data directory that was emptied under a running service
         prepare()
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), path
+
+
+def sweep_incoming(older_than_seconds: float) -> int:
+    """Remove what uploads whose process died left on their way; how many there were. Raises OSError."""
+    then = time.time() - older_than_seconds
+    removed = 0
+    for entry in os.scandir(incoming()):
+        with contextlib.suppress(FileNotFoundError):  # its upload has just ended
+            if entry.stat(follow_symlinks=False).st_mtime < then:
+                Path(entry.path).unlink()
+                removed += 1
+    return removed
 
 
 def put(key: str, payload: bytes | Path) -> None:

@@ -24,7 +24,7 @@ from django.utils import timezone
 from kombu.exceptions import ChannelError, OperationalError
 
 from apps.events import connections, publish
-from apps.files import idempotency, lifecycle
+from apps.files import idempotency, lifecycle, storage
 from apps.files.context import about
 from apps.files.errors import DatabaseAway
 from apps.files.models import File
@@ -41,6 +41,7 @@ BATCH_FILES = 128
 POLL_SECONDS = 1.0
 UNPUBLISHED_SECONDS = 3.0
 PAUSE_SECONDS = 0.5
+INCOMING_GRACE_SECONDS = 60.0
 AWAY = (*connections.AWAY, OperationalError, DatabaseAway)
 
 # KEYS: leader. ARGV: name, milliseconds. Takes or keeps the lead; returns whether it is ours.
@@ -160,7 +161,7 @@ class Dispatcher:
                 try:
                     lifecycle.bury(file)
                 except OSError:
-                    logger.exception("the bytes of a deleted file cannot be removed yet")
+                    logger.warning("the bytes of a deleted file cannot be removed yet", exc_info=True)
 
     # --- sweeping --------------------------------------------------------------------------------------------
 
@@ -191,10 +192,17 @@ class Dispatcher:
                     lifecycle.published(file)
 
     def _send_again(self) -> None:
-        """What was sent, not claimed, and is not in the queue any more was lost with the broker's data."""
-        then = timezone.now() - timedelta(seconds=settings.FILEWIRE_REDISPATCH_SECONDS)
+        """Send again what was sent, not claimed, and cannot be in the queue any more: lost with the broker's data.
+
+        The queue is first in, first out: where it is not empty, what was sent well before something that is being
+        worked on is lost.
+        """
+        then = timezone.now() if not self._queued() else lifecycle.newest_claimed()
+        if then is None:
+            return
+        then = min(then, timezone.now()) - timedelta(seconds=settings.FILEWIRE_REDISPATCH_SECONDS)
         files = lifecycle.dispatched_before(then, BATCH_FILES)
-        if files and not self._queued():
+        if files:
             logger.warning("%d messages were lost with the broker's data; they are sent again", len(files))
             self._send(files)
 
@@ -207,4 +215,5 @@ class Dispatcher:
                 return 0
 
     def _forget(self) -> None:
+        storage.sweep_incoming(settings.FILEWIRE_UPLOAD_TOTAL_SECONDS + INCOMING_GRACE_SECONDS)
         idempotency.forget_expired(BATCH_FILES)

@@ -50,36 +50,37 @@ def attempt(file_id: uuid.UUID, number: int) -> None:
 
 
 def _work(file: File) -> bool:
-    """Process a claimed file and record how it ended; False when the claim was lost."""
-    found: dict[str, str] = {}
+    """Process a claimed file and record how it ended; False when the claim was lost.
+
+    Raises what the database does when the outcome cannot be recorded: it may have been, so nothing is thrown away, and
+    if it was not, the lease ends and the next attempt begins.
+    """
+    found = {"content_type": file.content_type, "kind": file.kind}
     try:
         with _lease(file) as lease:
             outcome, derived = _process(file, lease, found)
-        return lifecycle.complete(
-            file,
-            **{"content_type": file.content_type, "kind": file.kind, **found},
-            result=dict(outcome.result),
-            derived=derived,
-        )
     except ClaimLost:
         return False
-    except ProcessingFailed as fault:
-        storage.discard_derived(str(file.file.name), file.attempt)
-        return lifecycle.fail(file, code=fault.code, detail=fault.detail, **found)
-    except SoftTimeLimitExceeded:
-        storage.discard_derived(str(file.file.name), file.attempt)
-        limit = settings.FILEWIRE_PROCESSING_SECONDS
-        return lifecycle.fail(
-            file, code="processing_timeout", detail=f"Processing took longer than {limit:g} seconds.", **found
-        )
     except Exception as error:
         storage.discard_derived(str(file.file.name), file.attempt)
-        transient = as_transient(error)
-        if transient is not None:
-            logger.warning("attempt %d: %s", file.attempt, transient.detail, exc_info=error)
-            return lifecycle.retry(file, code=transient.code, detail=transient.detail)
-        logger.exception("attempt %d: an error nobody foresaw", file.attempt)
-        return lifecycle.fail(file, code="processing_error", detail="The file could not be processed.", **found)
+        return _record_fault(file, error, found)
+    return lifecycle.complete(file, **found, result=dict(outcome.result), derived=derived)
+
+
+def _record_fault(file: File, error: Exception, found: dict[str, str]) -> bool:
+    """Record what kept the file from being processed: for good, or until the next attempt."""
+    if isinstance(error, ProcessingFailed):
+        return lifecycle.fail(file, code=error.code, detail=error.detail, **found)
+    if isinstance(error, SoftTimeLimitExceeded):
+        limit = settings.FILEWIRE_PROCESSING_SECONDS
+        detail = f"Processing took longer than {limit:g} seconds."
+        return lifecycle.fail(file, code="processing_timeout", detail=detail, **found)
+    transient = as_transient(error)
+    if transient is not None:
+        logger.warning("attempt %d: %s", file.attempt, transient.detail, exc_info=error)
+        return lifecycle.retry(file, code=transient.code, detail=transient.detail)
+    logger.error("attempt %d: an error nobody foresaw", file.attempt, exc_info=error)
+    return lifecycle.fail(file, code="processing_error", detail="The file could not be processed.", **found)
 
 
 def _process(file: File, lease: "Lease", found: dict[str, str]) -> tuple[Outcome, dict[str, dict[str, Any]]]:

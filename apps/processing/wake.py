@@ -27,6 +27,11 @@ async def wake() -> None:
         task.add_done_callback(_speaking.discard)
 
 
+async def close() -> None:
+    """Return when the last word is said, so that its connection may be closed."""
+    await asyncio.gather(*_speaking, return_exceptions=True)
+
+
 async def _say() -> None:
     global _unsaid
     try:

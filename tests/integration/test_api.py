@@ -1,11 +1,9 @@
 """One file's questions: read, delete, process again; the documents; CORS."""
 
-import asyncio
 import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -15,21 +13,13 @@ from apps.api import health
 from apps.events import connections
 from apps.files import storage
 from apps.files.models import File, Status
-from apps.processing import presence, wake
+from apps.processing import presence
 from tests.client import http_client
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 ORIGIN = "https://front.test"
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
 
 
 async def test_a_file_is_read_as_it_was_answered():

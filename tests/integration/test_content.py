@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -11,22 +10,13 @@ import pytest
 
 from apps.files import storage
 from apps.files.models import File, Kind, Status
-from apps.processing import wake
 from asgi.application import application
 from tests import samples
 from tests.client import http_client
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 CONTENT = bytes(range(256)) * 4
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
 
 
 async def upload(client: httpx.AsyncClient, content: bytes = CONTENT, name: str = "a.bin") -> str:

@@ -1,12 +1,11 @@
 """Every row of the contract's table of errors, provoked; and one shape, with DEBUG on as with DEBUG off."""
 
-import asyncio
 import contextlib
 import re
 import subprocess
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,23 +14,14 @@ from django.db import connections
 from apps.api import views
 from apps.files import storage
 from apps.files.models import File
-from apps.processing import wake
 from apps.uploads.throttle import UploadThrottle
 from tests.client import http_client
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 MEMBERS = {"type", "title", "status", "code", "detail", "errors"}
 NO_FILE = f"/files/{uuid.UUID(int=0)}/"
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
 
 
 @pytest.fixture(params=[False, True], ids=["debug off", "debug on"])

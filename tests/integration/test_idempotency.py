@@ -12,20 +12,11 @@ from django.utils import timezone
 
 from apps.files import idempotency
 from apps.files.models import File, IdempotencyKey
-from apps.processing import wake
 from tests.client import DISCONNECT, FORM, asgi_request, form, http_client, part
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 KEYED = {**FORM, "Idempotency-Key": "a-key"}
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
 
 
 async def keys_held(count: int) -> None:

@@ -1,8 +1,6 @@
 """The list: pages by keyset in both directions, every filter, one query."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,20 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from apps.api import listing
 from apps.files import ids, lifecycle
 from apps.files.models import File, Kind, Status
-from apps.processing import wake
 from tests.client import http_client
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 START = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
 
 
 def row(moment: datetime, **changes: Any) -> File:
@@ -149,7 +138,7 @@ async def test_one_page_is_one_query_without_offset():
 
 
 @pytest.fixture
-async def mixed(settled) -> dict[str, str]:
+async def mixed(shared_clients) -> dict[str, str]:
     """One file of each status, with different names, kinds and moments; their ids by name."""
     made = [
         row(START, name="Holiday in Rome.JPG", kind=Kind.IMAGE),

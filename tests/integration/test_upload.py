@@ -1,24 +1,13 @@
 """Uploads, from the first byte to the row."""
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 
 import pytest
 
 from apps.files.models import File
-from apps.processing import wake
 from tests.client import DISCONNECT, FORM, asgi_request, form, http_client, part
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 
 async def test_a_form_with_one_file_becomes_a_queued_file(stored):

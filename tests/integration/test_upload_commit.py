@@ -4,7 +4,6 @@ import asyncio
 import os
 import threading
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -15,20 +14,11 @@ from django.db.backends.utils import CursorWrapper
 from apps.files import ids, lifecycle, storage
 from apps.files.errors import Busy, DatabaseAway, FilewireError, StorageAway
 from apps.files.models import File, Status
-from apps.processing import wake
 from apps.uploads import commit
 from apps.uploads.commit import Receipt, close_committer, committer
 from tests.client import http_client
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 
 def receipt(content: bytes = b"x", **changes) -> Receipt:

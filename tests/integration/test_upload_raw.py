@@ -12,18 +12,9 @@ import pytest
 import uvicorn
 
 from apps.files.models import File, Status
-from apps.processing import wake
 from tests.client import FORM, form, http_client, part
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("settled")]
-
-
-@pytest.fixture
-async def settled(shared_clients) -> AsyncIterator[None]:
-    """The words to the dispatcher are said before the clients that say them are closed."""
-    yield
-    while wake._speaking:
-        await asyncio.wait(wake._speaking)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 
 
 def digest_of(content: bytes) -> str:
@@ -131,7 +122,7 @@ async def test_f13_two_hundred_uploads_are_two_hundred_rows(stored):
 
 
 @pytest.fixture
-async def server(settled) -> AsyncIterator[int]:
+async def server(shared_clients) -> AsyncIterator[int]:
     """The application behind uvicorn in this process; its port."""
     config = uvicorn.Config("asgi.application:application", port=0, lifespan="off", log_config=None, http="httptools")
     running = uvicorn.Server(config)

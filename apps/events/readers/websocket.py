@@ -10,15 +10,16 @@ from urllib.parse import parse_qs
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from apps.events.event import Cursor, connection_frame
+from apps.events.event import BEGINNING, Cursor, connection_frame
 from apps.events.reader import Reader, reading
-from apps.files.errors import BadCursor, FileMissing, FilewireError
+from apps.files.errors import BadCursor, FileMissing, FilewireError, ReaderStalled
 from apps.files.models import File
 from apps.files.threads import transact
 
 logger = logging.getLogger(__name__)
 
 SOURCE = "/ws"
+STALLED_SECONDS = 15.0  # shorter than the servers' ping time-outs, which close without a reason
 WAIT_SECONDS = 60.0  # how long a reader sleeps before it looks for itself
 UNKNOWN_FILE = 4404
 TRY_AGAIN_LATER = 1013
@@ -40,6 +41,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self._reader: Reader | None = None
         self._feeding: asyncio.Task[None] | None = None
         self._ended = False
+        self._position = BEGINNING
 
     async def websocket_connect(self, message: Any) -> None:
         """Accept, and start to feed."""
@@ -80,6 +82,10 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 await self._follow(file_id)
             except FileMissing as error:
                 await self._end(UNKNOWN_FILE, error.code, error.detail)
+            except ReaderStalled as error:
+                # No frame can say why: the client reads none. It keeps its cursor, and comes back with it.
+                self._ended = True
+                await self.close(TRY_AGAIN_LATER, error.code)
             except FilewireError as error:
                 # The feed or the database is away: the client keeps its cursor, and comes back with it.
                 await self._end(TRY_AGAIN_LATER, error.code, error.detail)
@@ -96,6 +102,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
             raise FileMissing
         after, wrong = self._after()
         async with reading(file_id, after) as self._reader:
+            self._position = self._reader.position
             await self._say("hello", cursor=str(self._reader.newest))
             if wrong:
                 await self._error("bad_cursor", BadCursor().detail)
@@ -103,9 +110,20 @@ class FeedConsumer(AsyncWebsocketConsumer):
             while True:
                 batch = await self._reader.next(WAIT_SECONDS)
                 if batch.resync:
+                    self._position = batch.cursor
                     await self._say("resync", cursor=str(batch.cursor))
                 for frame in batch.frames:
-                    await self.send(text_data=frame.text)
+                    await self._send_read(frame.text)
+                    self._position = frame.cursor
+                self._position = batch.cursor
+
+    async def _send_read(self, text: str) -> None:
+        """Send, and wait until the client has read enough of what was sent before. Raises ReaderStalled."""
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await self.send(text_data=text)
+        except TimeoutError as error:
+            raise ReaderStalled from error
 
     async def _end(self, close_code: int, code: str, detail: str) -> None:
         """Say why, and close."""
@@ -125,8 +143,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
             return None, True
 
     async def _say(self, event_type: str, **data: Any) -> None:
-        position = self._reader.position if self._reader is not None else Cursor(0, 0)
-        await self.send(text_data=connection_frame(event_type, position, SOURCE, **data))
+        # Their id is the last that was sent, never one ahead of it: a client may take any frame's id for its cursor.
+        await self.send(text_data=connection_frame(event_type, self._position, SOURCE, **data))
 
     async def _error(self, code: str, detail: str) -> None:
         await self._say("error", code=code, detail=detail)
