@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -324,6 +325,32 @@ def test_a_queue_that_is_long_is_not_sent_again(dispatcher, settings):
     sent_long_ago(settings)
     dispatcher.turn()
     assert len(messages()) == 1
+
+
+def test_a_message_lost_from_a_long_queue_is_sent_again(dispatcher, settings):
+    """The queue is first in, first out: what was sent long before something that is worked on is not in it any more."""
+    lost, later, waiting = a_file(), a_file(), a_file()
+    dispatcher.turn()
+    connections.sync_client().delete(QUEUE)
+    sent_long_ago(settings)
+    File.objects.filter(id__in=[later.id, waiting.id]).update(dispatched_at=timezone.now())
+    dispatcher._app.send_task("filewire.process", args=(str(waiting.id), 1), queue=QUEUE)
+    dispatcher.turn()
+    assert messages() == [(str(waiting.id), 1)]  # nothing says yet that anything is lost
+    assert lifecycle.claim(later.id, 1)
+    dispatcher.turn()
+    assert sorted(messages()) == sorted([(str(waiting.id), 1), (str(lost.id), 1)])
+
+
+def test_leftovers_of_uploads_are_swept(dispatcher, settings, stored):
+    """Bytes on their way whose process died go when no upload can be that old; younger ones stay."""
+    for name, age_seconds in (("old", settings.FILEWIRE_UPLOAD_TOTAL_SECONDS + 120), ("young", 10)):
+        path = storage.incoming() / name
+        path.write_bytes(b"left over")
+        then = timezone.now().timestamp() - age_seconds
+        os.utime(path, (then, then))
+    dispatcher.turn()
+    assert [path.name for path in stored.files()] == ["young"]
 
 
 def test_events_left_by_a_dead_process_are_published_once(dispatcher, monkeypatch):

@@ -1,8 +1,10 @@
 """Uploads, from the first byte to the row."""
 
+import asyncio
 import hashlib
 
 import pytest
+from django.db import connections
 
 from apps.files.models import File
 from tests.client import DISCONNECT, FORM, asgi_request, form, http_client, part
@@ -45,3 +47,25 @@ async def test_a_large_file_is_hashed_and_kept_whole(stored):
     assert answer.json()["sha256"] == hashlib.sha256(content).hexdigest()
     (path,) = stored.files()
     assert path.read_bytes() == content
+
+
+async def test_f13_atomic_requests_do_not_hold_rows_back():
+    """With ATOMIC_REQUESTS on, each of 200 uploads is there for others as soon as it is answered."""
+    connections["default"].settings_dict["ATOMIC_REQUESTS"] = True
+    try:
+        async with http_client() as client:
+            for number in range(200):
+                answer = await client.post(f"/upload/?filename={number}.txt", content=b"%d" % number)
+                assert answer.status_code == 201
+                found = await asyncio.to_thread(_seen_elsewhere, answer.json()["id"])
+                assert found
+    finally:
+        connections["default"].settings_dict["ATOMIC_REQUESTS"] = False
+
+
+def _seen_elsewhere(file_id: str) -> bool:
+    """Whether another connection sees the row."""
+    try:
+        return File.objects.filter(id=file_id).exists()
+    finally:
+        connections["default"].close()

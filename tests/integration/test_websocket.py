@@ -1,6 +1,7 @@
 """The feed over WebSockets: what a client is told, through Channels' communicator and through a real socket."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import uuid
@@ -11,7 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from apps.events import connections, hub, stream
 from apps.events.event import BEGINNING
@@ -439,6 +440,44 @@ async def test_f07_a_client_that_stops_reading_costs_bounded_memory(monkeypatch)
     # Five queues of 3,500 frames of 1 KiB would be 17 MiB.
     assert grown < 10 * 1024 * 1024
     assert counted == 5000
+
+
+async def test_f07_a_client_that_never_reads_again_is_closed_with_1013(monkeypatch):
+    """A reader that has stood still for too long is told to try again later, after what it was already sent."""
+    monkeypatch.setattr("apps.events.readers.websocket.STALLED_SECONDS", 1.0)
+    with web_server() as address:
+        url = f"ws://{address}/ws/files/"
+        async with connect(url, max_queue=1, ping_interval=None) as paused, connect(url) as steady:
+            await steady.recv()
+            # more than the sockets' buffers hold
+            publishing = asyncio.create_task(asyncio.to_thread(_tell_of_large, 8000, "x" * 200))
+            for _ in range(8000):
+                await asyncio.wait_for(steady.recv(), 10)
+            await publishing
+            with contextlib.suppress(ConnectionClosed):
+                async for _ in paused:
+                    pass
+            assert paused.close_code == 1013
+
+
+async def test_a_pong_never_claims_what_was_not_sent():
+    """The id of a connection's frame is at most that of the last event before it: any id is a safe cursor."""
+    with web_server() as address:
+        async with connect(f"ws://{address}/ws/files/") as client:
+            last = place(as_described(await client.recv()))
+            publishing = asyncio.create_task(asyncio.to_thread(tell_of_new_files, 300))
+            pongs = events = 0
+            while events < 300:
+                if events % 10 == 0:
+                    await client.send('{"type": "ping"}')
+                frame = as_described(await asyncio.wait_for(client.recv(), 10))
+                if frame["type"] == "pong":
+                    assert place(frame) <= last
+                    pongs += 1
+                else:
+                    last, events = place(frame), events + 1
+            await publishing
+            assert pongs
 
 
 def _tell_of_large(count: int, name: str) -> None:

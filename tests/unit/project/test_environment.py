@@ -59,6 +59,7 @@ def test_switches_know_the_usual_words(monkeypatch, word, value):
         (lambda: env.integer(NAME, 0), "many", "must be a whole number, not 'many'"),
         (lambda: env.integer(NAME, 0), "1.5", "must be a whole number"),
         (lambda: env.integer(NAME, 5, minimum=2), "1", "must be at least 2, not 1"),
+        (lambda: env.integer(NAME, 5, maximum=9), "10", "must be at most 9, not 10"),
         (lambda: env.seconds(NAME, 0), "soon", "must be a number of seconds, not 'soon'"),
         (lambda: env.seconds(NAME, 5, minimum=1), "0.5", "must be at least 1 seconds, not 0.5"),
         (lambda: env.seconds(NAME, 5), "inf", "must be at least"),
