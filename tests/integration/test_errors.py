@@ -107,7 +107,7 @@ async def test_an_error_nobody_foresaw_is_a_500_without_its_words(debug, monkeyp
     """A bug in a door, or in a row of the database it reads, is logged whole and told in one sentence."""
 
     def broken(file_id):
-        raise RuntimeError("the secret at /work/inside.py")
+        raise RuntimeError("the secret at /srv/inside.py")
 
     monkeypatch.setattr(views, "visible", broken)
     async with http_client() as client:
