@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
+from django.http.request import split_domain_port, validate_host
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -24,6 +25,9 @@ def is_welcome(origin: str | None, host: str, scheme: str) -> bool:
     """Whether a page of this origin may connect to this host, as the client wrote both."""
     if origin is None:
         return True
+    # A page whose own name was made to resolve to this host (DNS rebinding) is of the same origin, and not welcome.
+    if not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
+        return False
     try:
         there = _host_and_port(origin)
         same = there[0] != "" and there in {_host_and_port(f"{name}://{host}") for name in (scheme, *_secure(scheme))}

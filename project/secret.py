@@ -7,7 +7,7 @@ from pathlib import Path
 
 def kept_secret(path: Path) -> str:
     """The secret kept in this file (mode 0600), made at the first call; safe when several processes start at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         # Not the process id: those coincide between containers that share the directory.
         candidate = path.with_name(f"{path.name}.{secrets.token_hex(8)}")

@@ -109,6 +109,7 @@ TEMPLATES = [
     }
 ]
 
+CSRF_FAILURE_VIEW = "apps.api.problems.csrf_failure"
 ROOT_URLCONF = "project.urls"
 ASGI_APPLICATION = "asgi.application.application"
 APPEND_SLASH = False  # both spellings are routed: a POST cannot be redirected

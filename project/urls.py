@@ -15,7 +15,9 @@ urlpatterns = [
     path("", include("apps.api.urls")),
     re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^schema/events/?$", EventsDocument.as_view(), name="schema-events"),
-    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(
+        r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]), name="docs"
+    ),
     path("static/<path:path>", Asset.as_view(), name="asset"),
     path("admin/", admin.site.urls),
     path("admin", RedirectView.as_view(url="/admin/")),

@@ -18,6 +18,8 @@ from apps.files.errors import FilewireError
 
 logger = logging.getLogger(__name__)
 
+# RFC 9110's words, which Python has only from 3.13 on.
+TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 CONTENT_TYPE = "application/problem+json"
 
 
@@ -32,7 +34,7 @@ def problem(
     """An answer in the one shape of errors."""
     body = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "detail": detail,
@@ -107,6 +109,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler403."""
     return problem(403, "permission_denied", "You do not have permission to perform this action.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's CSRF_FAILURE_VIEW."""
+    return problem(403, "csrf_failed", "The form's token is missing or wrong: load the page again.")
 
 
 @csrf_exempt  # a POST to no path is no forgery, and its answer no HTML

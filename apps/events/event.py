@@ -42,7 +42,8 @@ class Cursor(NamedTuple):
         if not all(part.isascii() and part.isdigit() and len(part) <= 20 for part in parts):
             raise BadCursor
         cursor = cls(int(parts[0]), int(parts[1]))
-        if max(cursor) > UINT64_MAX:
+        # Redis refuses to look for what comes after the last of all ids.
+        if max(cursor) > UINT64_MAX or min(cursor) == UINT64_MAX:
             raise BadCursor
         return cursor
 

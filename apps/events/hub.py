@@ -96,6 +96,7 @@ class Hub:
         self._genesis: Cursor | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._joining = asyncio.Lock()
+        self.stopping = False
 
     @contextlib.asynccontextmanager
     async def topic(self, file_id: uuid.UUID | None) -> AsyncIterator[Topic]:
@@ -205,6 +206,12 @@ class Hub:
             if there > topic.end and topic.late == there:
                 await self._fill(topic)
             topic.late = there if there > topic.end else None
+
+    def stop(self) -> None:
+        """The server is stopping: every reader is to end, and whoever waits is to look."""
+        self.stopping = True
+        for topic in self._topics.values():
+            topic.wake()
 
     async def close(self) -> None:
         """End the two tasks."""

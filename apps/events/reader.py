@@ -29,6 +29,11 @@ class Reader:
         self.newest = topic.end
         self.position = topic.end if after is None else after
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server is stopping: what comes next is for another server, under the same cursor."""
+        return hub().stopping
+
     async def next(self, wait_seconds: float) -> Batch:
         """The frames after the reader's place, waiting for one at most so long. Raises FeedAway."""
         deadline = time.monotonic() + wait_seconds
@@ -39,7 +44,7 @@ class Reader:
                 batch = self._from_ring()
             self.position = batch.cursor
             left = deadline - time.monotonic()
-            if batch.frames or batch.resync or left <= 0:
+            if batch.frames or batch.resync or left <= 0 or self.ended:
                 return batch
             if self.position >= self._topic.end:
                 await self._topic.changed(left)

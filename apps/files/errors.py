@@ -178,6 +178,15 @@ class FeedAway(FilewireError):
     retry_after_seconds = 2
 
 
+class ServerStopping(FilewireError):
+    """The server is stopping: send the request again."""
+
+    status = 503
+    code = "server_stopping"
+    transient = True
+    retry_after_seconds = 1
+
+
 class ReaderStalled(FilewireError):
     """The client has not read for too long."""
 

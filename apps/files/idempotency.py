@@ -3,21 +3,22 @@
 import uuid
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.files.models import IdempotencyKey
 
+LEASE_SECONDS = 15.0
+
 
 def reserve(key: str) -> uuid.UUID | None:
     """The holder's token when the key is free or has expired, and now ours; None when someone else has it.
 
-    A key that is held and never answered (its process died) is free again when the longest upload would be over.
+    It is ours for a short while, which `renew` prolongs: the key of a process that died is soon free again.
     """
     now = timezone.now()
     holder = uuid.uuid4()
-    until = now + timedelta(seconds=settings.FILEWIRE_UPLOAD_TOTAL_SECONDS)
+    until = now + timedelta(seconds=LEASE_SECONDS)
     try:
         with transaction.atomic():
             IdempotencyKey.objects.create(key=key, holder=holder, expires_at=until)
@@ -27,6 +28,12 @@ def reserve(key: str) -> uuid.UUID | None:
         )
         return holder if taken_over else None
     return holder
+
+
+def renew(key: str, holder: uuid.UUID) -> None:
+    """Hold a key for a while longer, if it is still ours and not answered."""
+    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    IdempotencyKey.objects.filter(key=key, holder=holder, response__isnull=True).update(expires_at=until)
 
 
 def release(key: str, holder: uuid.UUID) -> None:

@@ -199,6 +199,8 @@ def discard_derived(key: str, attempt: int | None = None) -> None:
     """Remove what this attempt, or any, derived from the key's bytes."""
     target = _derived_root(key) if attempt is None else _derived_root(key) / str(attempt)
     shutil.rmtree(target, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another attempt's, or not there
+        _derived_root(key).rmdir()
 
 
 def workdir(key: str, attempt: int) -> Path:

@@ -27,6 +27,7 @@ from apps.files import context, idempotency, ids, lifecycle
 from apps.files.document import document
 from apps.files.errors import (
     BadHeader,
+    DatabaseAway,
     EmptyFile,
     FileTooLarge,
     KeyInFlight,
@@ -34,6 +35,7 @@ from apps.files.errors import (
     Malformed,
     MissingFile,
     MissingName,
+    ServerStopping,
     TooSlow,
     UnsupportedBody,
 )
@@ -100,14 +102,8 @@ class Upload(DoorView):
         holder = await transact(idempotency.reserve, key) if key else None
         if key and holder is None:
             return await self._repeat(request, key)
-        recorded = False
-        try:
-            response = await self._receive(request, key, holder)
-            recorded = True
-        finally:
-            if key and holder and not recorded:
-                await asyncio.shield(transact(idempotency.release, key, holder))
-        return response
+        async with held(key, holder):
+            return await self._receive(request, key, holder)
 
     async def _receive(self, request: Request, key: str | None, holder: uuid.UUID | None) -> HttpResponse:
         sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES)
@@ -294,6 +290,18 @@ def header_parameters(request: Request, name: str) -> tuple[str, dict[str, str]]
         raise BadHeader(f"{name} could not be understood.", field=name) from error
 
 
+_reading: set[asyncio.Timeout] = set()
+_stopping = False
+
+
+def stop_reading() -> None:
+    """The server is about to end: every body that is still on its way is refused now, in words."""
+    global _stopping
+    _stopping = True
+    for timeout in _reading:
+        timeout.reschedule(asyncio.get_running_loop().time())
+
+
 async def timely_batches(body: Body) -> AsyncIterator[bytes]:
     """The body in larger pieces, each chunk within the idle limit and all within the total. Raises TooSlow, ClientGone.
 
@@ -306,10 +314,13 @@ async def timely_batches(body: Body) -> AsyncIterator[bytes]:
     while more:
         idle_until = loop.time() + settings.FILEWIRE_UPLOAD_IDLE_SECONDS
         try:
-            async with asyncio.timeout_at(min(idle_until, ends_at)):
+            async with asyncio.timeout_at(min(idle_until, ends_at)) as timeout:
+                _reading.add(timeout)
                 chunk, more = await body.chunk()
         except TimeoutError:
-            raise TooSlow(Connection="close") from None
+            raise (ServerStopping if _stopping else TooSlow)(Connection="close") from None
+        finally:
+            _reading.discard(timeout)
         if chunk:
             kept.append(chunk)
             size += len(chunk)
@@ -318,6 +329,29 @@ async def timely_batches(body: Body) -> AsyncIterator[bytes]:
         if kept and (size >= BATCH_BYTES or not more or total > settings.FILEWIRE_MAX_FILE_BYTES):
             yield kept[0] if len(kept) == 1 else b"".join(kept)
             kept, size = [], 0
+
+
+@contextlib.asynccontextmanager
+async def held(key: str | None, holder: uuid.UUID | None) -> AsyncIterator[None]:
+    """The idempotency key held, where there is one, for as long as the block takes; free again when it raises."""
+    if key is None or holder is None:
+        yield
+        return
+    renewing = asyncio.create_task(_renew(key, holder))
+    try:
+        yield
+    except BaseException:
+        await asyncio.shield(transact(idempotency.release, key, holder))
+        raise
+    finally:
+        renewing.cancel()
+
+
+async def _renew(key: str, holder: uuid.UUID) -> None:
+    while True:
+        await asyncio.sleep(idempotency.LEASE_SECONDS / 3)
+        with contextlib.suppress(DatabaseAway):  # the next one may be in time
+            await transact(idempotency.renew, key, holder)
 
 
 # --- the answer ----------------------------------------------------------------------------------------------

@@ -499,3 +499,17 @@ def _deaf_client(address: str) -> socket.socket:
     )
     assert b"101" in client.recv(64)
     return client
+
+
+async def test_a_page_under_a_name_that_is_not_ours_is_refused():
+    """DNS rebinding: a page whose own name resolves to this host is of the same origin, and is kept out."""
+    with web_server() as address:
+        port = address.split(":")[1]
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(
+                f"ws://{address}/ws/files/",
+                origin=f"http://evil.example:{port}",
+                additional_headers={"Host": f"evil.example:{port}"},
+            ):
+                pass
+        assert refused.value.response.status_code == 403

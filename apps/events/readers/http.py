@@ -140,6 +140,8 @@ async def _lines(after: Cursor | None) -> AsyncGenerator[bytes, None]:
                     yield _event(batch.cursor, "resync", cursor=str(batch.cursor))
                 elif batch.frames:
                     yield "".join(f"id: {frame.cursor}\ndata: {frame.text}\n\n" for frame in batch.frames).encode()
+                elif reader.ended:
+                    return
                 else:
                     yield b": still here\n\n"
         except FilewireError as error:

@@ -41,6 +41,7 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self._reader: Reader | None = None
         self._feeding: asyncio.Task[None] | None = None
         self._ended = False
+        self._greeted = asyncio.Event()
         self._position = BEGINNING
 
     async def websocket_connect(self, message: Any) -> None:
@@ -57,7 +58,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
                 await self._feeding
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Answer what the client sends, unless it has been told goodbye."""
+        """Answer what the client sends, after the hello and before the goodbye."""
+        await self._greeted.wait()
         if self._ended:
             return
         if text_data is None:
@@ -89,25 +91,31 @@ class FeedConsumer(AsyncWebsocketConsumer):
             except FilewireError as error:
                 # The feed or the database is away: the client keeps its cursor, and comes back with it.
                 await self._end(TRY_AGAIN_LATER, error.code, error.detail)
-        except OSError:
-            # This is how servers say that the client has gone (ASGI, "Disconnected Client"); `disconnect` follows.
+        except (OSError, RuntimeError) as error:
+            # So servers say that the client has gone (ASGI: OSError; uvicorn, where it closed the connection itself,
+            # RuntimeError); `disconnect` follows.
+            logger.debug("a socket is gone: %r", error)
             self._ended = True
         except Exception:
             logger.exception("a socket met an error nobody foresaw")
             with contextlib.suppress(Exception):
                 await self._end(INTERNAL_ERROR, "error", "Something went wrong.")
+        finally:
+            self._greeted.set()
 
     async def _follow(self, file_id: uuid.UUID | None) -> None:
         if file_id is not None and not await transact(_exists, file_id):
             raise FileMissing
         after, wrong = self._after()
         async with reading(file_id, after) as self._reader:
-            self._position = self._reader.position
+            # Never beyond what there is: a client that came with a cursor from the future is told to resync.
+            self._position = min(self._reader.position, self._reader.newest)
             await self._say("hello", cursor=str(self._reader.newest))
+            self._greeted.set()
             if wrong:
                 await self._error("bad_cursor", BadCursor().detail)
                 await self._say("resync", cursor=str(self._reader.newest))
-            while True:
+            while not self._reader.ended:  # the server closes the socket with 1012 when it stops
                 batch = await self._reader.next(WAIT_SECONDS)
                 if batch.resync:
                     self._position = batch.cursor

@@ -4,6 +4,7 @@ The processes are the ones that a deployment runs, by the same commands; only th
 """
 
 import argparse
+import fcntl
 import os
 import secrets
 import socket
@@ -11,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import redis
 from django.conf import settings
@@ -58,6 +59,7 @@ class Command(BaseCommand):
         """Serve until Ctrl-C or SIGTERM."""
         _refuse_taken_port(host, port)
         storage.prepare()
+        lock = _lock(Path(settings.FILEWIRE_DATA_DIR))
         migrate_alone()
         shared = {"SECRET_KEY": settings.SECRET_KEY, "PORT": str(port)}
         children = []
@@ -82,7 +84,20 @@ class Command(BaseCommand):
             self.stdout.write(GREETING.format(url=url, address=address, data=settings.FILEWIRE_DATA_DIR))
             self.stdout.flush()
 
-        Supervisor(children).run(when_ready=greet)
+        with lock:
+            Supervisor(children).run(when_ready=greet)
+
+
+def _lock(data: Path) -> IO[str]:
+    """The data directory, ours for as long as this file is open: two Valkeys would write over each other's data."""
+    lock = (data / "serve.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        message = f"Another `serve` runs on {data}. FILEWIRE_DATA_DIR=… chooses another."
+        raise CommandError(message) from error
+    return lock
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -4,7 +4,6 @@ import argparse
 import logging
 from typing import Any
 
-import uvicorn
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
@@ -12,10 +11,6 @@ from project import environment as env
 from project.migration import migrate_alone
 
 logger = logging.getLogger(__name__)
-
-WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it has little to say
-WEBSOCKET_PING_SECONDS = 20.0
-GRACE_SECONDS = 10
 
 
 class Command(BaseCommand):
@@ -34,25 +29,7 @@ class Command(BaseCommand):
         call_command("check", verbosity=0)
         if migrate:
             migrate_alone()
+        from asgi.server import serve  # after the migration: it imports the whole application
+
         logger.info("listening on http://%s:%d", host, port)
-        uvicorn.run(
-            "asgi.application:application",
-            host=host,
-            port=port,
-            loop="uvloop",
-            http="httptools",
-            ws="websockets-sansio",
-            ws_max_size=WEBSOCKET_MESSAGE_BYTES,
-            ws_ping_interval=WEBSOCKET_PING_SECONDS,
-            ws_ping_timeout=WEBSOCKET_PING_SECONDS,
-            ws_per_message_deflate=False,  # 1,000 sockets would each keep a compressor's memory
-            lifespan="on",
-            access_log=False,
-            server_header=False,
-            proxy_headers=True,
-            forwarded_allow_ips=env.text("FORWARDED_ALLOW_IPS", "127.0.0.1"),
-            timeout_keep_alive=75,  # longer than a proxy keeps its idle connections to us
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            backlog=2048,
-            log_config=None,
-        )
+        serve(host, port)

@@ -33,4 +33,5 @@ from asgi.origins import is_welcome
 def test_f21_only_the_same_or_an_allowed_origin_is_welcome(settings, origin, host, scheme, welcome):
     """A page of another origin may not; a program without one may; ports and letter case are compared as URLs are."""
     settings.FILEWIRE_ALLOWED_ORIGINS = ["https://allowed.test"]
+    settings.ALLOWED_HOSTS = ["example.com", "[::1]"]
     assert is_welcome(origin, host, scheme) is welcome

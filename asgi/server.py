@@ -1,0 +1,145 @@
+"""uvicorn with what it lacks as a front door: bounds on headers, one shape for its own errors, and a prompt end.
+
+A request's headers are bounded in bytes and in time: httptools takes any number of them, however slowly they come. What
+the server refuses by itself is problem+json too. At SIGTERM, those who wait for events are answered at once.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from apps.api.problems import problem
+from apps.events.hub import hub
+from apps.uploads.view import stop_reading
+from project import environment as env
+
+HEADER_BYTES = 64 * 1024
+HEADER_SECONDS = 15.0
+WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it has little to say
+WEBSOCKET_PING_SECONDS = 20.0
+GRACE_SECONDS = 10
+LAST_WORDS_SECONDS = 2.0  # of the grace, for the answers to what has to be cut off
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection of HTTP/1.1."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect headers, and not for ever."""
+        super().connection_made(transport)
+        self._in_headers = True
+        self._header_bytes = 0
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing."""
+        self._headers_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, unless the headers are more than anyone needs."""
+        if self._in_headers:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_headers and self._header_bytes > HEADER_BYTES:
+            self._refuse(431, "headers_too_large", f"The request's headers are larger than {HEADER_BYTES} bytes.")
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        """The headers are whole."""
+        self._in_headers = False
+        self._headers_came()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """What comes now is another request's."""
+        self._in_headers = True
+        self._header_bytes = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be parsed is refused; but a request that is whole is answered first, whatever came behind it."""
+        if self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        self._refuse(400, "malformed", "The request is not valid HTTP.")
+
+    def _expect_headers(self) -> None:
+        if self._header_timer is None:
+            self._header_timer = self.loop.call_later(HEADER_SECONDS, self._headers_late)
+
+    def _headers_came(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _headers_late(self) -> None:
+        if self._header_bytes:
+            self._refuse(408, "headers_timeout", f"The request's headers took longer than {HEADER_SECONDS:g} seconds.")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, code: str, detail: str) -> None:
+        if self.transport.is_closing():
+            return
+        answer = problem(status, code, detail, headers={"Connection": "close"})
+        answer.headers["Content-Length"] = str(len(answer.content))
+        lines = [f"HTTP/1.1 {status} {answer.reason_phrase}", *(f"{name}: {value}" for name, value in answer.items())]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + answer.content)
+        self.transport.close()
+
+
+class ClosableWebSocket(WebSocketsSansIOProtocol):
+    """One WebSocket, which can be closed though its client does not read."""
+
+    async def send(self, message: Any) -> None:
+        """Send; a close goes out behind what the client has not read, and is not held back until it has."""
+        if message["type"] == "websocket.close":
+            self.writable.set()
+        await super().send(message)
+
+
+class Server(uvicorn.Server):
+    """Stops within seconds, with an answer for everyone who waits."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what waits for events now, and what still sends its body shortly before the grace is over."""
+        hub().stop()
+        asyncio.get_running_loop().call_later(GRACE_SECONDS - LAST_WORDS_SECONDS, stop_reading)
+        await super().shutdown(sockets)
+
+
+def serve(host: str, port: int) -> None:
+    """Serve HTTP and WebSockets until SIGTERM; then finish what is under way, for a few seconds."""
+    config = uvicorn.Config(
+        "asgi.application:application",
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=BoundedHttp,
+        ws=ClosableWebSocket,
+        ws_max_size=WEBSOCKET_MESSAGE_BYTES,
+        ws_ping_interval=WEBSOCKET_PING_SECONDS,
+        ws_ping_timeout=WEBSOCKET_PING_SECONDS,
+        ws_per_message_deflate=False,  # 1,000 sockets would each keep a compressor's memory
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=env.text("FORWARDED_ALLOW_IPS", "127.0.0.1"),
+        timeout_keep_alive=75,  # longer than a proxy keeps its idle connections to us
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=2048,
+        log_config=None,
+    )
+    Server(config).run()
