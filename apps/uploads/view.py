@@ -102,7 +102,7 @@ class Upload(DoorView):
         holder = await transact(idempotency.reserve, key) if key else None
         if key and holder is None:
             return await self._repeat(request, key)
-        async with held(key, holder):
+        async with holding(key, holder):
             return await self._receive(request, key, holder)
 
     async def _receive(self, request: Request, key: str | None, holder: uuid.UUID | None) -> HttpResponse:
@@ -332,7 +332,7 @@ async def timely_batches(body: Body) -> AsyncIterator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def held(key: str | None, holder: uuid.UUID | None) -> AsyncIterator[None]:
+async def holding(key: str | None, holder: uuid.UUID | None) -> AsyncIterator[None]:
     """The idempotency key held, where there is one, for as long as the block takes; free again when it raises."""
     if key is None or holder is None:
         yield

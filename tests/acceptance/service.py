@@ -191,3 +191,18 @@ def service(**environment: str) -> Iterator[Service]:
         finally:
             if running.process is not None and running.process.poll() is None:
                 running.stop()
+
+
+def refusal_of_serve(**environment: str) -> str:
+    """What a `serve` that cannot start says as it ends."""
+    found = subprocess.run(
+        [sys.executable, "manage.py", "serve"],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 1, found.stdout
+    return found.stderr

@@ -3,18 +3,15 @@
 import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import httpx
 import pytest
 
-from tests.acceptance.service import ROOT, Service, service, until
+from tests.acceptance.service import Service, refusal_of_serve, service, until
 
 
 def raw(running: Service, data: bytes, seconds: float = 20.0) -> bytes:
@@ -77,23 +74,8 @@ def test_whoever_waits_is_answered_at_the_end():
 
 def test_one_data_directory_is_one_service(running: Service):
     """A second `serve` on the same data is refused in words, before it touches anything."""
-    found = subprocess.run(
-        [sys.executable, "manage.py", "serve", "--port=0"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "project.settings",
-            "FILEWIRE_DATA_DIR": str(running.data),
-            "DATABASE_URL": "",
-            "REDIS_URL": "",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert found.returncode == 1
-    assert f"Another `serve` runs on {running.data}" in found.stderr
+    said = refusal_of_serve(FILEWIRE_DATA_DIR=str(running.data), DATABASE_URL="", REDIS_URL="", PORT="0")
+    assert f"Another `serve` runs on {running.data}" in said
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.acceptance.service import Service, frames, service, until
+from tests.acceptance.service import Service, frames, refusal_of_serve, service, until
 from tests.servers import valkey
 
 MIB = 1024 * 1024
@@ -249,19 +249,5 @@ def test_it_stops_within_seconds_and_keeps_everything(signal_name: str):
 
 def test_two_services_cannot_share_a_port(running: Service):
     """A taken port is said in words, before anything is started."""
-    import subprocess
-    import sys
-
-    from tests.acceptance.service import ROOT
-
-    found = subprocess.run(
-        [sys.executable, "manage.py", "serve"],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings", "PORT": str(running.port)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert found.returncode == 1
-    assert f"127.0.0.1:{running.port} cannot be served" in found.stderr
+    said = refusal_of_serve(PORT=str(running.port))
+    assert f"127.0.0.1:{running.port} cannot be served" in said

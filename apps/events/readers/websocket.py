@@ -44,6 +44,17 @@ class FeedConsumer(AsyncWebsocketConsumer):
         self._greeted = asyncio.Event()
         self._position = BEGINNING
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Channels' own, where sending to a client that has gone is an OSError whatever the server calls it."""
+
+        async def send_or_lose(message: Any) -> None:
+            try:
+                await send(message)
+            except RuntimeError as error:  # uvicorn's word for a connection that it has closed itself
+                raise ConnectionResetError from error
+
+        await super().__call__(scope, receive, send_or_lose)
+
     async def websocket_connect(self, message: Any) -> None:
         """Accept, and start to feed."""
         await self.accept()
@@ -91,10 +102,8 @@ class FeedConsumer(AsyncWebsocketConsumer):
             except FilewireError as error:
                 # The feed or the database is away: the client keeps its cursor, and comes back with it.
                 await self._end(TRY_AGAIN_LATER, error.code, error.detail)
-        except (OSError, RuntimeError) as error:
-            # So servers say that the client has gone (ASGI: OSError; uvicorn, where it closed the connection itself,
-            # RuntimeError); `disconnect` follows.
-            logger.debug("a socket is gone: %r", error)
+        except OSError:
+            # This is how servers say that the client has gone (ASGI, "Disconnected Client"); `disconnect` follows.
             self._ended = True
         except Exception:
             logger.exception("a socket met an error nobody foresaw")
