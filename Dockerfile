@@ -9,7 +9,7 @@ COPY requirements/production.txt /build/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /opt/venv \
     && python -m pip --disable-pip-version-check --python /opt/venv/bin/python install --quiet --no-compile \
-       --require-hashes --only-binary :all: -r /build/production.txt \
+       --require-hashes --no-deps --only-binary :all: -r /build/production.txt \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 WORKDIR /app
 COPY manage.py ./

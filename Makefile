@@ -5,10 +5,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types imports check load requirements clean
+.PHONY: help run test faults lint types imports check load requirements clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -32,6 +32,9 @@ run: $(VENV)/embedded  ## serve everything on http://127.0.0.1:8000
 
 test: $(VENV)/dev  ## every test, on PostgreSQL and on SQLite
 	@exec $(BIN)/python -m tests
+
+faults: $(VENV)/dev  ## what holds while parts are killed, stopped, emptied and filled (minutes)
+	@exec $(BIN)/python -m tests -q tests/faults
 
 lint: $(VENV)/dev  ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""Faults: real processes, real signals, and the promises checked from outside."""
