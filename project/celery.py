@@ -60,15 +60,14 @@ def configure(celery: Celery) -> None:
         broker_connection_retry_delay=0.5,
         # What runs when the broker is lost goes on; its claim, not its message, makes it ours.
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        # The soft limit ends the processor with an exception that is recorded; the hard one kills the process,
-        # whose lease then runs out.
-        task_soft_time_limit=limit,
-        task_time_limit=limit + 10,
+        # A child's own clock ends it (`apps.processing.sandbox`). This is for a process of ours that hangs itself, on a
+        # storage that does not answer, say: it is killed, and the lease it held runs out.
+        task_time_limit=limit + 60,
         # At SIGTERM: no new messages, and this long for what runs before it is put back.
         worker_soft_shutdown_timeout=8.0,
         worker_enable_soft_shutdown_on_idle=False,
-        # Pillow and its codecs keep what they once took; a fresh process now and then keeps memory flat.
-        worker_max_tasks_per_child=1000,
+        # Whatever leaks, a fresh process now and then keeps memory flat; strangers' files are opened by others.
+        worker_max_tasks_per_child=10_000,
         worker_max_memory_per_child=400_000,  # KiB
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
@@ -79,6 +78,25 @@ def configure(celery: Celery) -> None:
 
 
 configure(app)
+
+
+# --- isolation: each of the worker's processes has a sandbox beside it ---------------------------------------------
+
+
+def _open_sandbox(**_: Any) -> None:
+    from apps.processing.run import isolation
+
+    isolation.start()
+
+
+def _close_sandbox(**_: Any) -> None:
+    from apps.processing.run import isolation
+
+    isolation.stop()
+
+
+signals.worker_process_init.connect(_open_sandbox)
+signals.worker_process_shutdown.connect(_close_sandbox)
 
 
 # --- presence: `readyz` counts the workers that say they are there ----------------------------------------------

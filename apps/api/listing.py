@@ -13,7 +13,8 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from apps.files.document import COLUMNS
 from apps.files.ids import floor_id
-from apps.files.models import File, Kind, Status
+from apps.files.models import File, Status
+from apps.processing import plugins
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
@@ -74,7 +75,7 @@ def _status(values: list[str]) -> Q:
 
 
 def _kind(values: list[str]) -> Q:
-    return Q(kind__in=[_choice(value, {word: word for word in Kind.values}) for value in values])
+    return Q(kind__in=[_choice(value, {word: word for word in plugins.kinds()}) for value in values])
 
 
 def _name(values: list[str]) -> Q:

@@ -6,7 +6,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 from apps.api.serializers import ProblemSerializer
-from apps.files.models import Kind, Status
+from apps.files.models import Status
+from apps.processing import plugins
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -30,7 +31,7 @@ def header(name: str, description: str, *, response: bool = False, required: boo
 LIST_PARAMETERS = [
     OpenApiParameter("processed", bool, description="Only files that are processed, or that are not."),
     OpenApiParameter("status", str, many=True, enum=Status.values, description="Repeatable."),
-    OpenApiParameter("kind", str, many=True, enum=Kind.values, description="Repeatable."),
+    OpenApiParameter("kind", str, many=True, enum=plugins.kinds(), description="Repeatable."),
     OpenApiParameter("name", str, description="A part of the name, upper or lower case."),
     OpenApiParameter("uploaded_after", OpenApiTypes.DATETIME, description="Exclusive."),
     OpenApiParameter("uploaded_before", OpenApiTypes.DATETIME, description="Exclusive."),

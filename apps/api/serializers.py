@@ -5,7 +5,8 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.files.document import document
-from apps.files.models import File, Kind, Status
+from apps.files.models import File, Status
+from apps.processing import plugins
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -24,7 +25,7 @@ class FileSerializer(serializers.Serializer[File]):
     size = serializers.IntegerField(help_text="Bytes.")
     content_type = serializers.CharField(help_text="From the bytes.")
     declared_content_type = serializers.CharField(help_text="As the client said.", allow_blank=True)
-    kind = serializers.ChoiceField(Kind.choices, help_text="From the bytes.")
+    kind = serializers.ChoiceField(plugins.kinds(), help_text="From the bytes.")
     sha256 = serializers.CharField(help_text="Hexadecimal.")
     uploaded_at = serializers.DateTimeField()
     processed = serializers.BooleanField(help_text="True exactly when status is processed.")

@@ -205,6 +205,12 @@ class StorageFull(FilewireError):
     retry_after_seconds = 60
 
 
+class BytesMissing(FilewireError):
+    """The file's bytes are not in the storage any more."""
+
+    code = "bytes_missing"  # of a failed file; a request for them is answered 404
+
+
 class ClientGone(FilewireError):
     """The client went away before its request was whole."""
 

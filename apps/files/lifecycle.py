@@ -74,7 +74,7 @@ def _advance(file: File, event: str, now: datetime, **changes: Any) -> bool:
 def new_file(**fields: Any) -> File:
     """A queued file that is not in the database yet, its first event with it."""
     now: datetime = fields["uploaded_at"]
-    file = File(**fields, changed_at=now, due_at=now, retries_left=settings.FILEWIRE_MAX_ATTEMPTS - 1)
+    file = File(**fields, changed_at=now, due_at=now)
     file.file.name = storage.key_of(file.id)
     file.pending = _with_event(file, "queued", now)
     return file
@@ -200,9 +200,10 @@ def complete(
     kind: str,
     result: dict[str, Any],
     derived: dict[str, dict[str, Any]],
+    now: datetime | None = None,
 ) -> bool:
     """Record the outcome of a claimed file; False when the claim was lost, and then nothing is recorded."""
-    now = timezone.now()
+    now = now or timezone.now()
     return _advance(
         file,
         "processed",
@@ -220,9 +221,17 @@ def complete(
     )
 
 
-def fail(file: File, *, code: str, detail: str, **found: str) -> bool:
-    """Record why a claimed file cannot be processed, and what was found; False when the claim was lost."""
-    now = timezone.now()
+def fail(
+    file: File,
+    *,
+    code: str,
+    detail: str,
+    content_type: str | None = None,
+    kind: str | None = None,
+    now: datetime | None = None,
+) -> bool:
+    """Record why a claimed file cannot be processed, and what it was found to be; False when the claim was lost."""
+    now = now or timezone.now()
     return _advance(
         file,
         "failed",
@@ -232,24 +241,53 @@ def fail(file: File, *, code: str, detail: str, **found: str) -> bool:
         processed_at=now,
         error={"code": code, "detail": detail},
         lease_expires_at=None,
-        **found,
+        content_type=content_type or file.content_type,
+        kind=kind or file.kind,
     )
 
 
-def retry(file: File, *, code: str, detail: str) -> bool:
-    """Queue a claimed file for its next attempt, after a wait that doubles; or fail it when no attempt is left.
+def retry(file: File, *, code: str, detail: str, now: datetime | None = None) -> bool:
+    """Queue a claimed file again because its surroundings failed it, or fail it after FILEWIRE_MAX_RETRIES times.
 
-    False when the claim was lost. The wait is full jitter: a random part of 1, 2, 4 … at most 60 seconds.
+    False when the claim was lost.
     """
-    if file.retries_left == 0:
-        return fail(file, code=code, detail=detail)
-    now = timezone.now()
-    made = settings.FILEWIRE_MAX_ATTEMPTS - 1 - file.retries_left
-    wait = random.uniform(0, min(RETRY_CAP_SECONDS, RETRY_BASE_SECONDS * 2**made))  # noqa: S311 - jitter
-    return _queue_again(file, now, due=now + timedelta(seconds=wait), retries_left=file.retries_left - 1)
+    faults = file.faults + 1
+    if faults > settings.FILEWIRE_MAX_RETRIES:
+        return fail(file, code=code, detail=detail, now=now)
+    return _queue_again(
+        file, now or timezone.now(), wait_seconds=_wait_seconds(faults), losses=file.losses, faults=faults
+    )
 
 
-def _queue_again(file: File, now: datetime, *, due: datetime, retries_left: int) -> bool:
+def lose(file: File, *, now: datetime | None = None) -> bool:
+    """Queue a claimed file again because its worker died, or fail it when FILEWIRE_MAX_ATTEMPTS of them have.
+
+    False when the claim was lost.
+    """
+    losses = file.losses + 1
+    if losses >= settings.FILEWIRE_MAX_ATTEMPTS:
+        return fail(file, code="worker_lost", detail="The process that worked on the file died, each time.", now=now)
+    return _queue_again(
+        file, now or timezone.now(), wait_seconds=_wait_seconds(losses), losses=losses, faults=file.faults
+    )
+
+
+def put_back(file: File) -> bool:
+    """Queue a claimed file again at once, because its worker was told to stop; False when the claim was lost."""
+    return _queue_again(file, timezone.now(), wait_seconds=0, losses=file.losses, faults=file.faults)
+
+
+def _wait_seconds(times: int) -> float:
+    """How long to wait after so many faults: 1, 2, 4 … at most 60 seconds, of which a random half is left out.
+
+    The half that stays keeps a fault of seconds from eating all retries; the random one keeps a thousand files that
+    met the same fault from coming back together.
+    """
+    full = min(RETRY_CAP_SECONDS, RETRY_BASE_SECONDS * 2 ** (times - 1))
+    return random.uniform(full / 2, full)  # noqa: S311 - jitter
+
+
+def _queue_again(file: File, now: datetime, *, wait_seconds: float, losses: int, faults: int) -> bool:
     return _advance(
         file,
         "queued",
@@ -264,9 +302,16 @@ def _queue_again(file: File, now: datetime, *, due: datetime, retries_left: int)
         error=None,
         lease_expires_at=None,
         dispatched_at=None,
-        due_at=due,
-        retries_left=retries_left,
+        due_at=now + timedelta(seconds=wait_seconds),
+        losses=losses,
+        faults=faults,
     )
+
+
+def stands(file: File, now: datetime) -> bool:
+    """Whether the change that was made to this file in memory, at this moment, is the row's newest."""
+    row = File.everything.filter(id=file.id).values_list("version", "status", "changed_at").first()
+    return row == (file.version, file.status, now)
 
 
 def expired(limit: int) -> list[File]:
@@ -285,8 +330,7 @@ def requeue(file_id: uuid.UUID) -> File:
         raise FileMissing
     if file.status not in (Status.PROCESSED, Status.FAILED):
         raise FileBusy
-    now = timezone.now()
-    if not _queue_again(file, now, due=now, retries_left=settings.FILEWIRE_MAX_ATTEMPTS - 1):
+    if not _queue_again(file, timezone.now(), wait_seconds=0, losses=0, faults=0):
         raise FileBusy
     return file
 

@@ -81,8 +81,10 @@ class File(models.Model):
     due_at = models.DateTimeField(default=timezone.now, editable=False)
     # While processing: when the worker's claim ends unless it renews it.
     lease_expires_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # How many attempts a row may still make by itself; `reprocess` grants them anew.
-    retries_left = models.PositiveSmallIntegerField(default=0, editable=False)
+    # How many attempts in a row ended with the death of their worker, or with a fault of the surroundings.
+    # `reprocess` counts anew.
+    losses = models.PositiveSmallIntegerField(default=0, editable=False)
+    faults = models.PositiveSmallIntegerField(default=0, editable=False)
     # Set when deletion has begun: nobody sees the row, its bytes go, its last event goes out, then the row goes.
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 

@@ -76,6 +76,11 @@ def probe() -> None:
         path.unlink(missing_ok=True)
 
 
+def is_there() -> bool:
+    """Whether the storage can be read at all: what is missing from one that can is gone."""
+    return incoming().is_dir() and blobs().is_dir()
+
+
 def key_of(file_id: uuid.UUID) -> str:
     """The key under which this file's bytes lie."""
     digits = file_id.hex

@@ -24,6 +24,10 @@ FAILURE_CODES: Final[Mapping[str, str]] = {
     "image_too_large": "The image is larger than this service decodes.",
     "image_truncated": "The image ends before all of its pixels have been read.",
     "image_unsupported": "The image uses a variant of its format that this service cannot read.",
+    "memory_limit": "Processing took more memory than this service gives a file.",
+    "open_files_limit": "Processing opened more files than this service allows.",
+    "output_limit": "Processing wrote a larger file than this service allows.",
+    "processing_timeout": "Processing took longer than this service allows.",
 }
 """Each code a processor can fail with, and the sentence told when it has nothing more precise to say."""
 
@@ -31,15 +35,15 @@ FAILURE_CODES: Final[Mapping[str, str]] = {
 class ProcessingFailed(Exception):  # It is an outcome, and reads as one in `except`.
     """The file itself is at fault: another attempt would end the same way.
 
-    `code` is one of `FAILURE_CODES` and stable; `detail` is a sentence for people and never holds a path.
+    `code` is one of `FAILURE_CODES` (or, with a detail, a plugin's own) and stable; `detail` is a sentence for people
+    and never holds a path.
     Any other exception out of a processor is a fault of the service, which may pass on a retry.
     """
 
     def __init__(self, code: str, detail: str | None = None) -> None:
         # Both go to `args`, so that the exception survives pickling between processes.
-        sentence = FAILURE_CODES[code]
         self.code = code
-        self.detail = sentence if detail is None else detail
+        self.detail = FAILURE_CODES[code] if detail is None else detail
         super().__init__(self.code, self.detail)
 
     def __str__(self) -> str:

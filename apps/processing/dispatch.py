@@ -186,8 +186,7 @@ class Dispatcher:
         for file in lifecycle.expired(BATCH_FILES):
             with about(file=file.id, request=file.request_id):
                 logger.warning("attempt %d lost its worker", file.attempt)
-                detail = "The process that worked on the file died, each time."
-                if lifecycle.retry(file, code="worker_lost", detail=detail) and publish.pending(file):
+                if lifecycle.lose(file) and publish.pending(file):
                     lifecycle.published(file)
 
     def _send_again(self) -> None:

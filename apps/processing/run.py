@@ -1,30 +1,37 @@
-"""One attempt, from claim to record: claim, detect, process, record, publish."""
+"""One attempt, from claim to record: claim, have the file worked on in isolation, record, publish."""
 
 import dataclasses
 import logging
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
-from django.db import connection
+from django.utils import timezone
 
 from apps.events import publish
 from apps.files import lifecycle, storage
 from apps.files.context import about
+from apps.files.errors import BytesMissing, DatabaseAway, StorageAway
 from apps.files.faults import as_transient
 from apps.files.models import File
-from apps.processing import detect
-from apps.processing.contract import Job, Outcome, ProcessingFailed
-from apps.processing.processors import processor_for
+from apps.files.threads import connected
+from apps.processing.confinement import Limits
+from apps.processing.contract import Outcome, ProcessingFailed
+from apps.processing.detect import Detected
+from apps.processing.isolation import ChildLost, FileGone, Isolation
+from apps.processing.work import Task
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.25  # between two reports of progress that are passed on
+RECORD_PAUSE_SECONDS = 0.2
+
+Record = Callable[..., bool]
+
+isolation = Isolation()
 
 
 class ClaimLost(Exception):
@@ -32,8 +39,14 @@ class ClaimLost(Exception):
 
 
 def attempt(file_id: uuid.UUID, number: int) -> None:
-    """Work on this attempt, if it is still waiting; returns quietly when it is not."""
-    file = lifecycle.claim(file_id, number)
+    """Work on this attempt, if it is still waiting; returns quietly when it is not, or when the database is away."""
+    try:
+        with connected():
+            file = lifecycle.claim(file_id, number)
+    except DatabaseAway:
+        # The row waits as it is: its message is sent again, or the claim that did reach it ends with its lease.
+        logger.warning("attempt %d cannot be claimed: the database is away", number, extra={"file_id": str(file_id)})
+        return
     if file is None:
         logger.info("attempt %d is not waiting any more", number, extra={"file_id": str(file_id)})
         return
@@ -52,55 +65,86 @@ def attempt(file_id: uuid.UUID, number: int) -> None:
 def _work(file: File) -> bool:
     """Process a claimed file and record how it ended; False when the claim was lost.
 
-    Raises what the database does when the outcome cannot be recorded: it may have been, so nothing is thrown away, and
-    if it was not, the lease ends and the next attempt begins.
+    Raises DatabaseAway when the outcome cannot be recorded: it may have been, so nothing is thrown away, and if it was
+    not, the lease ends and the next attempt begins.
     """
-    found = {"content_type": file.content_type, "kind": file.kind}
+    lease = Lease(file=file, type={"content_type": file.content_type, "kind": file.kind})
     try:
-        with _lease(file) as lease:
-            outcome, derived = _process(file, lease, found)
+        outcome, derived = _process(file, lease)
     except ClaimLost:
         return False
     except Exception as error:
         storage.discard_derived(str(file.file.name), file.attempt)
-        return _record_fault(file, error, found)
-    return lifecycle.complete(file, **found, result=dict(outcome.result), derived=derived)
+        record = _record_of(file, error, lease.type)
+    except BaseException:
+        # The worker was told to stop, and its time is over: another one is to have the file at once.
+        storage.discard_derived(str(file.file.name), file.attempt)
+        with connected():
+            if lifecycle.put_back(file):
+                logger.info("the worker stops: the file is put back")
+                _publish(file)
+        raise
+    else:
+        record = partial(lifecycle.complete, **lease.type, result=dict(outcome.result), derived=derived)
+    return _recorded(file, record)
 
 
-def _record_fault(file: File, error: Exception, found: dict[str, str]) -> bool:
-    """Record what kept the file from being processed: for good, or until the next attempt."""
+def _record_of(file: File, error: Exception, found: dict[str, Any]) -> Record:
+    """How to record what kept the file from being processed: for good, or until the next attempt."""
     if isinstance(error, ProcessingFailed):
-        return lifecycle.fail(file, code=error.code, detail=error.detail, **found)
-    if isinstance(error, SoftTimeLimitExceeded):
-        limit = settings.FILEWIRE_PROCESSING_SECONDS
-        detail = f"Processing took longer than {limit:g} seconds."
-        return lifecycle.fail(file, code="processing_timeout", detail=detail, **found)
+        return partial(lifecycle.fail, code=error.code, detail=error.detail, **found)
+    if isinstance(error, ChildLost):
+        logger.warning("attempt %d: the child that worked on the file died", file.attempt)
+        return lifecycle.lose
+    if isinstance(error, FileGone):
+        if storage.is_there():
+            logger.error("attempt %d: the file's bytes are gone", file.attempt)
+            return partial(lifecycle.fail, code="bytes_missing", detail=BytesMissing().detail)
+        error = StorageAway()
     transient = as_transient(error)
     if transient is not None:
         logger.warning("attempt %d: %s", file.attempt, transient.detail, exc_info=error)
-        return lifecycle.retry(file, code=transient.code, detail=transient.detail)
+        return partial(lifecycle.retry, code=transient.code, detail=transient.detail)
     logger.error("attempt %d: an error nobody foresaw", file.attempt, exc_info=error)
-    return lifecycle.fail(file, code="processing_error", detail="The file could not be processed.", **found)
+    return partial(lifecycle.fail, code="processing_error", detail="The file could not be processed.", **found)
 
 
-def _process(file: File, lease: "Lease", found: dict[str, str]) -> tuple[Outcome, dict[str, dict[str, Any]]]:
+def _recorded(file: File, record: Record) -> bool:
+    """Record how the attempt ended, for as long as the lease may last; False when the claim was lost.
+
+    Raises DatabaseAway. A try whose answer was lost may have been carried out: the next one finds the row so.
+    """
+    now = timezone.now()
+    ends_at = time.monotonic() + settings.FILEWIRE_LEASE_SECONDS
+    unsure = False
+    while True:
+        try:
+            with connected():
+                return record(file, now=now) or (unsure and lifecycle.stands(file, now))
+        except DatabaseAway:
+            if time.monotonic() > ends_at:
+                raise
+            unsure = True
+            time.sleep(RECORD_PAUSE_SECONDS)
+
+
+def _process(file: File, lease: "Lease") -> tuple[Outcome, dict[str, dict[str, Any]]]:
+    """What a child made of the file, and what of it is kept. Raises ClaimLost, and whatever the file or we met."""
     key = str(file.file.name)
     storage.discard_derived(key)  # what earlier attempts made is nobody's any more
-    path = storage.path_of(key)
-    detected = detect.detect(path)
-    found.update(content_type=detected.content_type, kind=detected.kind)
     workdir = storage.workdir(key, file.attempt)
-    job = Job(
-        path=path,
-        size=file.size,
-        name=file.name,
-        content_type=detected.content_type,
-        kind=detected.kind,
-        sha256=file.sha256,
-        workdir=workdir,
-        report=lease.report,
+    outcome = isolation.process(
+        Task(path=storage.path_of(key), size=file.size, name=file.name, sha256=file.sha256, workdir=workdir),
+        Limits(
+            seconds=settings.FILEWIRE_PROCESSING_SECONDS,
+            cpu_seconds=settings.FILEWIRE_PROCESSING_CPU_SECONDS,
+            memory_bytes=settings.FILEWIRE_PROCESSING_MEMORY_BYTES,
+            output_bytes=settings.FILEWIRE_PROCESSING_OUTPUT_BYTES,
+        ),
+        lease,
     )
-    outcome = processor_for(detected)(job)
+    if lease.lost:
+        raise ClaimLost
     storage.keep_only(workdir, {item.path.name for item in outcome.derived})
     derived = {
         item.name: {"attempt": file.attempt, "file": item.path.name, "content_type": item.content_type}
@@ -110,60 +154,62 @@ def _process(file: File, lease: "Lease", found: dict[str, str]) -> tuple[Outcome
 
 
 def _publish(file: File) -> None:
+    """Tell the feed; what cannot be told now is told by the sweep."""
     if publish.pending(file):
-        lifecycle.published(file)
+        try:
+            with connected():
+                lifecycle.published(file)
+        except DatabaseAway:
+            logger.warning("it is told, and cannot be noted: the database is away")
         file.pending = None
 
 
 @dataclasses.dataclass
 class Lease:
-    """Our hold on a file while its processor runs: progress renews it, and so does a heartbeat beside it."""
+    """Our hold on a file while a child works on it: renewed as time goes by, and by progress."""
 
     file: File
+    # What the child found the file to be; until then, what the upload's first bytes looked like.
+    type: dict[str, Any]
     lost: bool = False
     # A file that is done before the first report is due has none.
     reported_at: float = dataclasses.field(default_factory=time.monotonic)
     percent: int = 0
 
+    @property
+    def beat_seconds(self) -> float:
+        """How often to renew: two beats may be missed."""
+        return float(settings.FILEWIRE_LEASE_SECONDS) / 3
+
+    def found(self, detected: Detected) -> None:
+        """Note what the file is, for whatever is recorded of it."""
+        self.type = {"content_type": detected.content_type, "kind": detected.kind}
+
+    def renew(self) -> None:
+        """Hold the file for another lease. Raises ClaimLost, which ends the child."""
+        self._hold(partial(lifecycle.renew, self.file))
+
     def report(self, percent: int) -> None:
         """Pass progress on, a few times a second at most. Raises ClaimLost."""
-        if self.lost:
-            raise ClaimLost
         now = time.monotonic()
         if percent <= self.percent or now - self.reported_at < PROGRESS_SECONDS:
             return
         self.reported_at, self.percent = now, percent
-        if not lifecycle.progress(self.file, percent):
-            raise ClaimLost
+        if not self._hold(partial(lifecycle.progress, self.file, percent)):
+            return
         if self.file.pending:  # the feed was away; what happened first is told first
             _publish(self.file)
         if not self.file.pending:
             publish.progress(self.file)
 
-
-@contextmanager
-def _lease(file: File) -> Iterator[Lease]:
-    """The hold on a claimed file, renewed from a thread of its own until the block ends. Raises ClaimLost."""
-    lease = Lease(file=file)
-    done = threading.Event()
-
-    def beat() -> None:
+    def _hold(self, update: Callable[[], bool]) -> bool:
+        """Whether the row was updated; not when the database is away, which may pass before the lease does."""
         try:
-            while not done.wait(settings.FILEWIRE_LEASE_SECONDS / 3):
-                try:
-                    lease.lost = not lifecycle.renew(file)
-                except Exception as error:
-                    logger.warning("the lease could not be renewed: %s", type(error).__name__)
-                    connection.close()
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield lease
-        if lease.lost:
+            with connected():
+                self.lost = not update()
+        except DatabaseAway:
+            logger.warning("the lease could not be renewed: the database is away")
+            return False
+        if self.lost:
             raise ClaimLost
-    finally:
-        done.set()
-        thread.join()
+        return True

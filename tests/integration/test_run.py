@@ -1,11 +1,15 @@
 """One attempt, on real files: what is recorded, what is told, and who gives way."""
 
+import contextlib
 import contextvars
 import json
 import logging
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError
@@ -15,9 +19,11 @@ from django.utils import timezone
 from apps.events import connections, publish, stream
 from apps.files import lifecycle, storage
 from apps.files.context import ContextFilter
+from apps.files.errors import DatabaseAway
 from apps.files.models import File
-from apps.processing import run, tasks
+from apps.processing import detect, run, tasks
 from apps.processing.contract import Derived, Job, Outcome, ProcessingFailed
+from apps.processing.isolation import Isolation
 from tests import samples
 from tests.unit.events.feeding import a_file, own_valkey, until_now
 
@@ -41,9 +47,65 @@ def types(file: File) -> list[str]:
     return [event["type"] for event in events(file)]
 
 
+class InThisProcess:
+    """In place of a child: its processor called here, where a test can see and steer it."""
+
+    def __init__(self, processor) -> None:
+        self._processor = processor
+
+    def process(self, task, limits, listener) -> Outcome:
+        detected = detect.detect(task.path)
+        listener.found(detected)
+        job = Job(
+            path=task.path, size=task.size, name=task.name, content_type=detected.content_type, kind=detected.kind,
+            sha256=task.sha256, workdir=task.workdir, report=listener.report,
+        )  # fmt: skip
+        return self._processor(job)
+
+
 def process_with(monkeypatch, processor) -> None:
     """Have every file processed by this function."""
-    monkeypatch.setattr(run, "processor_for", lambda detected: processor)
+    monkeypatch.setattr(run, "isolation", InThisProcess(processor))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sandbox() -> Iterator[None]:
+    """The worker's own sandbox, ended when these tests are."""
+    yield
+    run.isolation.stop()
+
+
+@pytest.fixture
+def hostile(monkeypatch) -> Iterator[None]:
+    """A sandbox whose children do what the file's name says."""
+    isolation = Isolation("tests.unit.processing.hostile:work")
+    monkeypatch.setattr(run, "isolation", isolation)
+    yield
+    isolation.stop()
+
+
+@contextlib.contextmanager
+def attempted(file: File) -> Iterator[Path]:
+    """The first attempt at a file, under way in a thread for as long as the block; the directory it writes to."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            run.attempt(file.id, 1)
+        except BaseException as error:
+            raised.append(error)
+        finally:
+            database_connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        workdir = storage.derived_path(str(file.file.name), 1, "go").parent
+        until_now(lambda: row(file).status == "processing" and workdir.exists())
+        yield workdir
+    finally:
+        thread.join(20)
+    assert not raised
 
 
 # --- real files ----------------------------------------------------------------------------------------------
@@ -146,19 +208,131 @@ def test_f29_a_transient_fault_is_tried_again(monkeypatch, stored, fault, code):
 
 def test_f29_a_transient_fault_that_does_not_pass_is_a_failure(monkeypatch, settings):
     """When no attempt is left, the fault is the file's error."""
-    settings.FILEWIRE_MAX_ATTEMPTS = 1
+    settings.FILEWIRE_MAX_RETRIES = 0
     process_with(monkeypatch, lambda job: (_ for _ in ()).throw(OSError(28, "full")))
     file = a_file()
     run.attempt(file.id, 1)
     assert (row(file).status, row(file).error["code"]) == ("failed", "storage_full")
 
 
-def test_bytes_that_are_gone_are_tried_again():
-    """A storage without the bytes may be one that is not mounted: it is a fault that may pass."""
+def test_bytes_that_are_gone_are_a_failure():
+    """A storage that is there, without the bytes: no retry brings them back."""
     file = a_file()
     storage.path_of(str(file.file.name)).unlink()
     run.attempt(file.id, 1)
+    assert (row(file).status, row(file).error["code"]) == ("failed", "bytes_missing")
+
+
+def test_a_storage_that_is_not_mounted_is_tried_again(data_directory):
+    """Without its directories the storage is away, and its bytes with it."""
+    file = a_file()
+    (data_directory / "files").rename(data_directory / "elsewhere")
+    run.attempt(file.id, 1)
     assert (row(file).status, row(file).attempt) == ("queued", 2)
+    shutil.rmtree(data_directory / "files", ignore_errors=True)
+    (data_directory / "elsewhere").rename(data_directory / "files")
+    run.attempt(file.id, 2)
+    assert row(file).status == "processed"
+
+
+@pytest.mark.usefixtures("hostile")
+def test_f03_a_poison_file_fails_and_others_go_on(settings, monkeypatch):
+    """A file that kills its child each time is `worker_lost` after the limit; the next one is processed."""
+    settings.FILEWIRE_MAX_ATTEMPTS = 3
+    monkeypatch.setattr(lifecycle.random, "uniform", lambda low, high: 0.0)
+    file = a_file(name="exit")
+    for number in (1, 2, 3):
+        run.attempt(file.id, number)
+    found = row(file)
+    assert (found.status, found.attempt, found.error["code"]) == ("failed", 3, "worker_lost")
+    assert types(file).count("file.failed") == 1
+    other = a_file(name="well")
+    run.attempt(other.id, 1)
+    assert row(other).status == "processed"
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize(("name", "code"), [("sleep", "processing_timeout"), ("grow", "memory_limit")])
+def test_a_limit_that_was_passed_is_a_failure(settings, name, code):
+    """At once, with a code that names it, and the next file is served."""
+    settings.FILEWIRE_PROCESSING_SECONDS = 0.5 if name == "sleep" else 30
+    settings.FILEWIRE_PROCESSING_MEMORY_BYTES = 300 * 1024 * 1024
+    file = a_file(name=name)
+    run.attempt(file.id, 1)
+    assert (row(file).status, row(file).error["code"]) == ("failed", code)
+    other = a_file(name="well")
+    run.attempt(other.id, 1)
+    assert row(other).status == "processed"
+
+
+def test_a_worker_that_is_told_to_stop_puts_its_file_back(monkeypatch, stored):
+    """Celery's cold shutdown ends the task with SystemExit: the file waits again at once, and no fault is counted."""
+
+    def stop(job: Job) -> Outcome:
+        (job.workdir / "half").write_bytes(b"x")
+        raise SystemExit
+
+    file = a_file()
+    with monkeypatch.context() as patched:
+        process_with(patched, stop)
+        with pytest.raises(SystemExit):
+            run.attempt(file.id, 1)
+    found = row(file)
+    assert (found.status, found.attempt, found.losses, found.faults) == ("queued", 2, 0, 0)
+    assert found.due_at <= timezone.now()
+    assert len(stored.files()) == 1
+    run.attempt(file.id, 2)
+    assert types(file) == ["file.queued", "file.processing", "file.queued", "file.processing", "file.processed"]
+
+
+def test_a_database_that_is_away_at_the_claim_leaves_the_file_waiting(monkeypatch, caplog):
+    """The message is over, the row is not: it is sent again."""
+    file = a_file()
+
+    def away(file_id: object, number: int) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(lifecycle, "claim", away)
+    run.attempt(file.id, 1)
+    assert (row(file).status, row(file).attempt) == ("queued", 1)
+    assert "the database is away" in caplog.text
+
+
+@pytest.mark.parametrize("lost", ["the question", "the answer"])
+def test_an_outcome_is_recorded_though_the_database_was_away(monkeypatch, lost):
+    """Whether the first try was carried out or not, the outcome is recorded, and told, once."""
+    complete = lifecycle.complete
+    tries = []
+
+    def away_once(file: File, **outcome) -> bool:
+        tries.append(True)
+        if len(tries) > 1:
+            return complete(file, **outcome)
+        if lost == "the answer":
+            assert complete(row(file), **outcome)
+        raise OperationalError
+
+    monkeypatch.setattr(lifecycle, "complete", away_once)
+    file = a_file(samples.jpeg())
+    run.attempt(file.id, 1)
+    found = row(file)
+    assert (found.status, len(tries)) == ("processed", 2)
+    assert types(file) == ["file.queued", "file.processing", "file.processed"]
+    assert storage.derived_path(str(found.file.name), 1, found.derived["thumbnail"]["file"]).exists()
+
+
+def test_an_outcome_that_cannot_be_recorded_is_left_to_the_lease(monkeypatch, settings):
+    """The database stays away: nothing is thrown away, and the row's lease ends by itself."""
+    settings.FILEWIRE_LEASE_SECONDS = 0.3
+
+    def away(file: File, **outcome) -> bool:
+        raise OperationalError
+
+    monkeypatch.setattr(lifecycle, "complete", away)
+    file = a_file()
+    with pytest.raises(DatabaseAway):
+        run.attempt(file.id, 1)
+    assert row(file).status == "processing"
 
 
 def test_an_error_nobody_foresaw_is_a_failure_without_details(monkeypatch, caplog, stored):
@@ -174,20 +348,6 @@ def test_an_error_nobody_foresaw_is_a_failure_without_details(monkeypatch, caplo
     assert row(file).error == {"code": "processing_error", "detail": "The file could not be processed."}
     assert "ZeroDivisionError" in caplog.text
     assert len(stored.files()) == 1
-
-
-def test_the_soft_time_limit_is_a_failure(monkeypatch):
-    """Celery's soft limit ends the processor, and the file says so."""
-    from celery.exceptions import SoftTimeLimitExceeded
-
-    def slow(job: Job) -> Outcome:
-        raise SoftTimeLimitExceeded
-
-    process_with(monkeypatch, slow)
-    file = a_file()
-    run.attempt(file.id, 1)
-    assert row(file).error["code"] == "processing_timeout"
-    assert row(file).kind == "text"
 
 
 def test_files_that_are_left_over_are_removed(monkeypatch):
@@ -249,7 +409,7 @@ def test_a_claim_lost_on_the_way_records_nothing(monkeypatch, stored, how, ends)
         if how == "deleted":
             lifecycle.delete(file.id)
         else:
-            assert lifecycle.retry(row(file), code="worker_lost", detail="died")
+            assert lifecycle.lose(row(file))
         if ends == "failed":
             raise ProcessingFailed("image_broken")
         if ends == "transient":
@@ -266,88 +426,48 @@ def test_a_claim_lost_on_the_way_records_nothing(monkeypatch, stored, how, ends)
     assert [path for path in stored.files() if ".d" in str(path.parent)] == []
 
 
-def test_the_heartbeat_renews_the_lease(monkeypatch, settings):
-    """A processor that reports nothing keeps its claim for as long as its process lives."""
+@pytest.mark.usefixtures("hostile")
+def test_the_heartbeat_renews_the_lease(settings):
+    """A processor that reports nothing keeps its claim for as long as its worker lives."""
     settings.FILEWIRE_LEASE_SECONDS = 0.3
-    file = a_file()
-
-    def work(job: Job) -> Outcome:
+    file = a_file(name="wait")
+    with attempted(file) as workdir:
         began = row(file).lease_expires_at
         until_now(lambda: row(file).lease_expires_at > began + timedelta(seconds=0.4))
         assert row(file).lease_expires_at > timezone.now()
-        return Outcome(result={})
-
-    process_with(monkeypatch, work)
-    run.attempt(file.id, 1)
+        (workdir / "go").touch()
     assert row(file).status == "processed"
 
 
-def test_the_heartbeat_notices_that_the_claim_is_lost(monkeypatch, settings, stored):
-    """A processor whose file was taken is ended at its next report, without a look at the database."""
+@pytest.mark.usefixtures("hostile")
+def test_a_claim_that_is_lost_ends_the_child(settings, stored):
+    """A processor whose file was deleted is ended at the next heartbeat, in the middle of its work."""
     settings.FILEWIRE_LEASE_SECONDS = 0.06
-    file = a_file()
-    ended = []
-
-    def work(job: Job) -> Outcome:
+    file = a_file(name="sleep")
+    with attempted(file):
         lifecycle.delete(file.id)
-        try:
-            ends_at = time.monotonic() + 10
-            while time.monotonic() < ends_at:
-                job.report(0)  # no progress, and so no look at the database
-                time.sleep(0.01)
-        except run.ClaimLost:
-            ended.append(True)
-            raise
-        return Outcome(result={})
-
-    process_with(monkeypatch, work)
-    run.attempt(file.id, 1)
-    assert ended
     assert types(file) == ["file.queued", "file.processing"]
+    assert stored.files() == []
 
 
-def test_a_claim_lost_in_silence_is_noticed_at_the_end(monkeypatch, settings):
-    """A processor that never reports loses its outcome, if its file was taken meanwhile."""
-    settings.FILEWIRE_LEASE_SECONDS = 0.06
-    file = a_file()
-    beats, renew = [], lifecycle.renew
-
-    def noticed(claimed: File) -> bool:
-        beats.append(renew(claimed))
-        return beats[-1]
-
-    def work(job: Job) -> Outcome:
-        lifecycle.delete(file.id)
-        until_now(lambda: beats.count(False) > 1)  # the first of them has been acted on
-        return Outcome(result={})
-
-    monkeypatch.setattr(lifecycle, "renew", noticed)
-    process_with(monkeypatch, work)
-    run.attempt(file.id, 1)
-    assert types(file) == ["file.queued", "file.processing"]
-
-
+@pytest.mark.usefixtures("hostile")
 def test_a_heartbeat_that_fails_goes_on(monkeypatch, settings, caplog):
     """A database that is away for a moment costs a line in the log, not the claim."""
     settings.FILEWIRE_LEASE_SECONDS = 0.15
-    failed = []
+    beats = []
     renew = lifecycle.renew
 
     def away_once(claimed: File) -> bool:
-        if not failed:
-            failed.append(True)
+        beats.append(True)
+        if len(beats) == 1:
             raise OperationalError
-        failed.append(renew(claimed))
-        return True
-
-    def work(job: Job) -> Outcome:
-        until_now(lambda: len(failed) > 1)
-        return Outcome(result={})
+        return renew(claimed)
 
     monkeypatch.setattr(lifecycle, "renew", away_once)
-    process_with(monkeypatch, work)
-    file = a_file()
-    run.attempt(file.id, 1)
+    file = a_file(name="wait")
+    with attempted(file) as workdir:
+        until_now(lambda: len(beats) > 1)
+        (workdir / "go").touch()
     assert row(file).status == "processed"
     assert "the lease could not be renewed" in caplog.text
 

@@ -131,10 +131,10 @@ def seed(server: Server, rows: int) -> None:
             cursor.execute(
                 """INSERT INTO files_file (id, file, name, size, content_type, declared_content_type, kind, sha256,
                      uploaded_at, processed, status, progress, attempt, derived, request_id, version, changed_at,
-                     due_at, retries_left)
+                     due_at, losses, faults)
                    SELECT (lpad(to_hex((1.7e12 + n)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' ||
                      substr(md5(n::text), 4, 15))::uuid, 'x', 'name-' || n || '.txt', n, 'text/plain', '', 'text',
-                     repeat('0', 64), now(), true, 'processed', 100, 1, '{}', '', 3, now(), now(), 2
+                     repeat('0', 64), now(), true, 'processed', 100, 1, '{}', '', 3, now(), now(), 0, 0
                    FROM generate_series(1, %s) AS n""",
                 [rows],
             )

@@ -11,7 +11,7 @@ from apps.processing.contract import FAILURE_CODES, KINDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()
-ALSO_FAIL = {"processing_timeout", "processing_error", "worker_lost"}
+ALSO_FAIL = {"processing_error", "worker_lost", "bytes_missing"}
 
 
 def codes_of(page: str, heading: str) -> set[str]:
@@ -46,7 +46,7 @@ def test_every_error_code_is_documented():
         found.code
         for found in vars(errors).values()
         if isinstance(found, type) and issubclass(found, errors.FilewireError)
-    } - {"error", "client_gone"}
+    } - {"error", "client_gone", "bytes_missing"}
     assert codes_of(page, "## Codes of answers") == known
 
 

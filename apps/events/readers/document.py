@@ -12,7 +12,8 @@ from apps.api.validators import conditional_json
 from apps.api.view import AnyAccept, DoorView
 from apps.events.event import CONNECTION_EVENTS, FILE_EVENTS
 from apps.files.document import FIELDS
-from apps.files.models import Kind, Status
+from apps.files.models import Status
+from apps.processing import plugins
 
 _TEXT = {"type": "string"}
 _MOMENT = {"type": "string", "format": "date-time"}
@@ -34,7 +35,7 @@ _FILE: dict[str, dict[str, Any]] = {
     "size": {"type": "integer", "minimum": 0},
     "content_type": _TEXT,
     "declared_content_type": _TEXT,
-    "kind": {"enum": list(Kind.values)},
+    "kind": {"enum": list(plugins.kinds())},
     "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "uploaded_at": _MOMENT,
     "processed": {"type": "boolean"},

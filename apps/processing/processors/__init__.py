@@ -32,6 +32,12 @@ PROCESSORS: Final[Mapping[str, str]] = {
 """Kind of file → module of this package whose `process` takes it. A new processor is one line here."""
 
 
+def load() -> None:
+    """Import every processor."""
+    for name in set(PROCESSORS.values()):
+        import_module(f"{__name__}.{name}")
+
+
 def processor_for(detected: Detected) -> Processor:
     """The function that processes files of this kind; for an unknown kind, the one that takes anything."""
     module = import_module(f"{__name__}.{PROCESSORS.get(detected.kind, FALLBACK)}")

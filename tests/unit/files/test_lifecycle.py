@@ -77,7 +77,7 @@ def test_fail():
 
 def test_retry_waits_and_then_gives_up(settings, monkeypatch):
     """Each retry is the next attempt after a longer wait; the last one's fault is the file's failure."""
-    settings.FILEWIRE_MAX_ATTEMPTS = 3
+    settings.FILEWIRE_MAX_RETRIES = 2
     monkeypatch.setattr(lifecycle.random, "uniform", lambda low, high: high)
     file = claimed()
     waits = []
@@ -98,20 +98,43 @@ def test_retry_waits_and_then_gives_up(settings, monkeypatch):
     assert found.error == {"code": "storage_unavailable", "detail": "away"}
 
 
-def test_the_wait_before_a_retry_is_capped(settings, monkeypatch):
-    """However many attempts were made, the next one waits a minute at most."""
-    settings.FILEWIRE_MAX_ATTEMPTS = 40
-    monkeypatch.setattr(lifecycle.random, "uniform", lambda low, high: high)
+def test_the_wait_before_a_retry_is_between_its_half_and_its_whole(monkeypatch):
+    """A fault of seconds does not eat all retries, files that met it together come back apart, and a minute is most."""
+    asked = []
+    monkeypatch.setattr(lifecycle.random, "uniform", lambda low, high: asked.append((low, high)) or high)
+    assert [lifecycle._wait_seconds(times) for times in (1, 2, 3, 7, 40)] == [1, 2, 4, 60, 60]
+    assert all(low == high / 2 for low, high in asked)
+
+
+def test_a_lost_worker_is_counted_apart(settings, monkeypatch):
+    """Faults of the surroundings do not use up the attempts that a poison file may make, nor the other way round."""
+    settings.FILEWIRE_MAX_ATTEMPTS = 2
+    settings.FILEWIRE_MAX_RETRIES = 1
+    monkeypatch.setattr(lifecycle.random, "uniform", lambda low, high: 0.0)
     file = claimed()
-    file.retries_left = 1
-    assert lifecycle.retry(file, code="x", detail="y")
-    assert file.due_at - timezone.now() <= timedelta(seconds=60)
+    assert lifecycle.retry(file, code="storage_unavailable", detail="away")
+    file = lifecycle.claim(file.id, 2)
+    assert lifecycle.lose(file)
+    assert (row(file).status, row(file).attempt, row(file).faults, row(file).losses) == ("queued", 3, 1, 1)
+    file = lifecycle.claim(file.id, 3)
+    assert lifecycle.lose(file)
+    assert (row(file).status, row(file).attempt, row(file).error["code"]) == ("failed", 3, "worker_lost")
+
+
+def test_a_file_that_is_put_back_waits_at_once():
+    """It is the next attempt, and no fault of anyone's."""
+    file = claimed()
+    assert lifecycle.put_back(file)
+    found = row(file)
+    assert (found.status, found.attempt, found.losses, found.faults) == ("queued", 2, 0, 0)
+    assert [waiting.id for waiting in lifecycle.undispatched(10)] == [file.id]
 
 
 @pytest.mark.parametrize("end", ["processed", "failed"])
-def test_requeue(end, settings):
-    """A file that is done is queued for a new attempt, with its retries granted anew and its outcome gone."""
+def test_requeue(end):
+    """A file that is done is queued for a new attempt, with its faults forgotten and its outcome gone."""
     file = claimed()
+    File.objects.filter(id=file.id).update(losses=2, faults=5)
     if end == "processed":
         lifecycle.complete(file, **DONE)
     else:
@@ -120,7 +143,7 @@ def test_requeue(end, settings):
     found = row(file)
     assert (found.status, found.processed, found.attempt, found.progress) == ("queued", False, 2, 0)
     assert (found.result, found.error, found.derived, found.processed_at) == (None, None, {}, None)
-    assert found.retries_left == settings.FILEWIRE_MAX_ATTEMPTS - 1
+    assert (found.losses, found.faults) == (0, 0)
     assert found.dispatched_at is None
     assert again.version == found.version
     assert types(file)[-1] == (found.version, "file.queued")

@@ -1,0 +1,310 @@
+"""Having a file worked on by a child of the sandbox: what it costs is bounded, what it says is not believed blindly.
+
+One `Isolation` a process of Celery's: it starts a sandbox when it first needs one, keeps it, and starts another when
+that one is lost. The child may have been taken over by the file it reads, so each of its words is checked here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import re
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from apps.processing import plugins
+from apps.processing.confinement import Limits
+from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed
+from apps.processing.detect import Detected
+from apps.processing.work import Task
+
+logger = logging.getLogger(__name__)
+
+WORK: Final = "apps.processing.work:work"
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+SAID_BYTES: Final = 2 * 1024 * 1024  # of all a child may say
+DETAIL_CHARACTERS: Final = 500
+DERIVED_FILES: Final = 16
+GRACE_SECONDS: Final = 5.0  # for the sandbox to notice what its own clock tells it
+STOP_SECONDS: Final = 2.0
+NEAR: Final = 0.6  # a child that died by a signal with this much of its memory taken died of that
+# What a sandbox gets of our environment: no secret, no address.
+KEPT_VARIABLES: Final = re.compile(
+    r"PATH|PYTHON[A-Z_]*|COVERAGE_[A-Z_]*|LANG|LC_[A-Z]+|TZ|LD_LIBRARY_PATH|MALLOC_[A-Z_]+"
+)
+ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+CONTENT_TYPE: Final = re.compile(r"[a-z0-9.+-]{1,63}/[a-z0-9.+-]{1,63}")
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class ChildLost(Exception):
+    """The process that worked on the file died."""
+
+
+class Untrustworthy(Exception):
+    """The child said what no processor says."""
+
+
+class FileGone(Exception):
+    """The file's bytes are not where they were put."""
+
+
+class Listener(Protocol):
+    """Who wants to know how the work goes. What its functions raise ends the work."""
+
+    @property
+    def beat_seconds(self) -> float:
+        """How often `renew` is called while the child works."""
+
+    def found(self, detected: Detected) -> None:
+        """What the file is."""
+
+    def report(self, percent: int) -> None:
+        """How much is done."""
+
+    def renew(self) -> None:
+        """Time has gone by."""
+
+
+@dataclass(kw_only=True)
+class Heard:
+    """What a child has said so far."""
+
+    outcome: Outcome | None = None
+    error: Exception | None = None
+    said_bytes: int = 0
+    unread: bytearray = field(default_factory=bytearray)
+    over: bool = False
+
+
+class Sandbox:
+    """A running sandbox, and the socket to it."""
+
+    def __init__(self, entry: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if KEPT_VARIABLES.fullmatch(name)}
+        self.control, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", "apps.processing.sandbox", str(theirs.fileno()), entry],
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                env={**kept, **ONE_THREAD, "HOME": "/nonexistent"},
+                cwd=ROOT,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def runs(self) -> bool:
+        """Whether it is still there."""
+        return self._process.poll() is None
+
+    def order(self, task: Task, limits: Limits, theirs: socket.socket) -> None:
+        """Have a child work on this file, and speak on this socket. Raises ChildLost."""
+        order = {
+            "task": {**asdict(task), "path": str(task.path), "workdir": str(task.workdir)},
+            "limits": asdict(limits),
+        }
+        line = json.dumps(order).encode() + b"\n"
+        try:
+            sent = socket.send_fds(self.control, [line], [theirs.fileno()])
+            self.control.sendall(line[sent:])
+        except OSError as error:
+            raise ChildLost from error
+
+    def ending(self) -> dict[str, Any]:
+        """How the child ended. Raises ChildLost when the sandbox itself has."""
+        data = b""
+        while not data.endswith(b"\n"):
+            more = self.control.recv(4096)
+            if not more:
+                raise ChildLost
+            data += more
+        ending: dict[str, Any] = json.loads(data)
+        return ending
+
+    def abandon(self) -> bool:
+        """Have the child killed whose outcome nobody wants; whether the sandbox says that it did."""
+        with contextlib.suppress(OSError, ChildLost, ValueError):
+            self.control.settimeout(STOP_SECONDS)
+            self.control.sendall(b"stop\n")
+            self.ending()
+            self.control.settimeout(None)
+            return True
+        return False
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End it, and the child that it may have."""
+        self.control.close()
+        if at_once:
+            self._process.kill()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Isolation:
+    """The sandbox of this process. `entry` names the function that a child calls."""
+
+    def __init__(self, entry: str = WORK) -> None:
+        self._entry = entry
+        self._sandbox: Sandbox | None = None
+
+    def start(self) -> Sandbox:
+        """Have a sandbox: called early, the first file need not wait for one."""
+        if self._sandbox is None or not self._sandbox.runs():
+            self.stop()
+            self._sandbox = Sandbox(self._entry)
+        return self._sandbox
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """End the sandbox, if there is one."""
+        if self._sandbox is not None:
+            self._sandbox.stop(at_once=at_once)
+            self._sandbox = None
+
+    def process(self, task: Task, limits: Limits, listener: Listener) -> Outcome:
+        """What a child made of the file, within the limits.
+
+        Raises ProcessingFailed for what is the file's fault, a limit among it; OSError, FileGone and ChildLost for
+        what may pass; Untrustworthy and RuntimeError for what nobody foresaw. What the listener raises goes through,
+        and the child is gone by then.
+        """
+        sandbox = self.start()
+        heard = Heard()
+        ours, theirs = socket.socketpair()
+        with ours:
+            ended: dict[str, Any] | None = None
+            try:
+                with theirs:
+                    sandbox.order(task, limits, theirs)
+                ended = _listen(sandbox, ours, heard, limits, task, listener)
+            finally:
+                if ended is None and not sandbox.abandon():
+                    self.stop(at_once=True)
+        return _conclusion(heard, ended, limits)
+
+
+def _listen(
+    sandbox: Sandbox, ours: socket.socket, heard: Heard, limits: Limits, task: Task, listener: Listener
+) -> dict[str, Any]:
+    """Take in what the child says until the sandbox tells how that ended. Raises ChildLost, and what it is told."""
+    ends_at = time.monotonic() + limits.seconds + GRACE_SECONDS
+    beat_at = time.monotonic() + listener.beat_seconds
+    while True:
+        now = time.monotonic()
+        if now >= ends_at:  # the sandbox is as silent as its child
+            raise ProcessingFailed("processing_timeout")
+        if now >= beat_at:
+            listener.renew()
+            beat_at = time.monotonic() + listener.beat_seconds
+        speaking = [sandbox.control] if heard.over else [ours, sandbox.control]
+        ready, _, _ = select.select(speaking, [], [], max(0.0, min(ends_at, beat_at) - now))
+        if ours in ready:
+            for message in _messages(ours, heard):
+                _take(message, heard, task, listener)
+        elif ready:
+            ours.setblocking(False)
+            while not heard.over:  # what it had still said
+                for message in _messages(ours, heard):
+                    _take(message, heard, task, listener)
+            return sandbox.ending()
+
+
+def _messages(ours: socket.socket, heard: Heard) -> Iterator[dict[str, Any]]:
+    """The whole lines that one read completes. Raises Untrustworthy when the child says too much, or no JSON."""
+    try:
+        data = ours.recv(65536)
+    except (ConnectionResetError, BlockingIOError):
+        data = b""
+    if not data:
+        heard.over = True
+        return
+    heard.said_bytes += len(data)
+    if heard.said_bytes > SAID_BYTES:
+        raise Untrustworthy("it said too much")
+    heard.unread += data
+    while (end := heard.unread.find(b"\n")) >= 0:
+        line = bytes(heard.unread[:end])
+        del heard.unread[: end + 1]
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise Untrustworthy("it spoke no JSON") from error
+        if not isinstance(message, dict):
+            raise Untrustworthy("it spoke no object")
+        yield message
+
+
+def _take(message: dict[str, Any], heard: Heard, task: Task, listener: Listener) -> None:
+    """Take one message in. Raises Untrustworthy, and what the listener raises."""
+    if heard.outcome is not None or heard.error is not None:
+        raise Untrustworthy("it spoke after its last word")
+    match message:
+        case {"progress": int(percent)}:
+            listener.report(max(0, min(100, percent)))
+        case {"found": {"content_type": str(content_type), "kind": str(kind)}}:
+            if kind not in plugins.kinds() or not CONTENT_TYPE.fullmatch(content_type):
+                raise Untrustworthy("it found a type that is none")
+            listener.found(Detected(content_type=content_type, kind=kind))
+        case {"done": {"result": dict(result), "derived": list(derived)}}:
+            heard.outcome = Outcome(result=result, derived=tuple(_derived(item, task.workdir) for item in derived))
+            if len(derived) > DERIVED_FILES:
+                raise Untrustworthy("it made too many files")
+        case {"failed": {"code": str(code), "detail": str(detail)}} if plugins.is_failure_code(code):
+            heard.error = ProcessingFailed(code, detail[:DETAIL_CHARACTERS])
+        case {"limit": str(code)} if code in FAILURE_CODES:
+            heard.error = ProcessingFailed(code)
+        case {"fault": {"errno": int(number), "missing": bool(missing)}}:
+            gone = missing and number == errno.ENOENT
+            heard.error = FileGone() if gone else OSError(number, os.strerror(number))
+        case {"error": str(trace)}:
+            heard.error = RuntimeError(f"in the child: {trace}")
+        case {"confined": dict()}:
+            pass
+        case _:
+            raise Untrustworthy("it said what no child says")
+
+
+def _derived(item: Any, workdir: Path) -> Derived:
+    """A derived file that really is one, and lies where it must. Raises Untrustworthy."""
+    match item:
+        case {"name": str(name), "path": str(file), "content_type": str(content_type)}:
+            if NAME.fullmatch(name) and FILE_NAME.fullmatch(file) and CONTENT_TYPE.fullmatch(content_type):
+                path = workdir / file
+                with contextlib.suppress(OSError):
+                    status = path.lstat()
+                    # Not a link to someone else's file, of either sort.
+                    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                        return Derived(name=name, path=path, content_type=content_type)
+    raise Untrustworthy("it made a file that is none")
+
+
+def _conclusion(heard: Heard, ended: dict[str, Any], limits: Limits) -> Outcome:
+    """The outcome, or the error that stands for how the child ended."""
+    status = int(ended["status"])
+    signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if ended["reason"] == "timeout" or signalled == signal.SIGXCPU:
+        raise ProcessingFailed("processing_timeout", f"Processing took longer than {limits.seconds:g} seconds.")
+    if heard.error is not None:
+        raise heard.error
+    if heard.outcome is not None and not signalled:
+        return heard.outcome
+    name = signal.Signals(signalled).name if signalled else f"status {status}"
+    logger.warning("the child ended with %s at %d MiB", name, ended["peak_bytes"] >> 20)
+    if signalled != signal.SIGKILL and ended["peak_bytes"] > NEAR * limits.memory_bytes:
+        raise ProcessingFailed("memory_limit")
+    raise ChildLost

@@ -1,0 +1,231 @@
+"""The sandbox: a small program of its own that forks a child for each file, and kills it when its time is over.
+
+`isolation` starts it (`python -m apps.processing.sandbox`) beside each of Celery's processes. It has no database, no
+secret and no thread, so that a fork is quick and safe and a child has nothing to give away; it has imported the
+processors, so that a child need not. One child works on one file and is never used again.
+
+It is told of a file by one JSON line on its socket, with the descriptor of a second socket beside it, which becomes
+the child's. The child writes JSON lines to that one: `found`, `progress`, and at last `done`, `failed`, `fault` or
+`error`. When the child has ended, its parent writes how: `{"status", "reason", "peak_bytes"}`. Anything said to the
+sandbox meanwhile, and the end of its socket, means that nobody wants the file's outcome any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from apps.processing import confinement
+from apps.processing.confinement import Limits
+from apps.processing.contract import Outcome, ProcessingFailed
+from apps.processing.detect import Detected
+from apps.processing.work import Task
+
+Work = Callable[[Task, Callable[[Detected], None], Callable[[int], None]], Outcome]
+
+REQUEST_BYTES: Final = 64 * 1024
+TRACE_CHARACTERS: Final = 8000
+LINGER_SECONDS: Final = 0.001
+BALLAST_BYTES: Final = 4 * 1024 * 1024  # given up when memory is over, so that this can still be said
+# Faults of the storage under the file, which may pass; every other OSError is the processor's own.
+STORAGE_FAULTS: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE})
+LIMITS_MET: Final = {
+    errno.EFBIG: "output_limit",
+    errno.EMFILE: "open_files_limit",
+    errno.ENOMEM: "memory_limit",
+}
+
+
+def main(descriptor: int, entry: str) -> None:
+    """Serve on this socket until it is closed at its other end."""
+    confinement.die_with_parent(os.getppid())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for those who keep the record; they end us
+    module, _, name = entry.partition(":")
+    entered = import_module(module)
+    work: Work = getattr(entered, name)
+    if prepare := getattr(entered, "prepare", None):
+        prepare()
+    readable = _libraries(module)
+    wake = _wake_at_ends()
+    gc.collect()
+    gc.freeze()  # what is there now is never collected, so that children share its pages
+    with socket.socket(fileno=descriptor) as control:
+        while (request := _receive(control)) is not None:
+            order, theirs = request
+            answer = _serve(control, wake, order, theirs, work, readable)
+            control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _wake_at_ends() -> int:
+    """A descriptor that can be read when a child has ended."""
+    wake, waking = os.pipe()
+    os.set_blocking(waking, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+    return wake
+
+
+def _libraries(module: str) -> list[Path]:
+    """What a child may read besides its file: Python, its packages, the system's libraries, and our own code."""
+    root = Path.cwd()  # its data may lie in it: only the packages of our own code are read
+    code = [root / "apps", root / module.partition(".")[0]]
+    code += [Path(entry) for entry in sys.path if entry and Path(entry) != root]
+    python = {Path(sys.prefix), Path(sys.base_prefix), Path(os.__file__).parent}
+    system = [Path("/usr"), Path("/lib"), Path("/lib64"), Path("/etc/ld.so.cache"), Path("/etc/localtime")]
+    devices = [Path("/dev/urandom"), Path("/dev/null"), Path("/dev/zero"), Path("/sys/devices/system/cpu")]
+    return [*sorted(python), *code, *system, *devices]
+
+
+def _receive(control: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """The next file's order and the descriptor of its child's socket; None when there will be no more."""
+    data, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
+    while data and not data.endswith(b"\n"):
+        more = control.recv(REQUEST_BYTES)
+        if not more:
+            return None
+        data += more
+    if not data:
+        return None
+    if not descriptors:  # a word that came too late to stop the file before
+        return _receive(control)
+    return json.loads(data.splitlines()[-1]), descriptors[0]
+
+
+def _serve(
+    control: socket.socket, wake: int, order: dict[str, Any], theirs: int, work: Work, readable: list[Path]
+) -> dict[str, Any]:
+    """Have a child do the work, and say how it ended."""
+    limits = Limits(**order["limits"])
+    ends_at = time.monotonic() + limits.seconds
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            control.close()
+            _child(parent, theirs, order["task"], limits, work, readable)
+        finally:
+            os._exit(1)  # whatever it met, it never goes on as its parent
+    os.close(theirs)
+    with contextlib.suppress(OSError):  # the child does the same: whoever is first
+        os.setpgid(pid, pid)
+    reason = ""
+    while True:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
+            break
+        if reason:
+            time.sleep(LINGER_SECONDS)  # it is killed, and as good as gone
+        else:
+            reason = _await_end(control, wake, ends_at)
+            if reason:
+                _kill(pid)
+    _kill(pid)  # what it may have left behind in its group
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"status": status, "reason": reason, "peak_bytes": usage.ru_maxrss * unit}
+
+
+def _await_end(control: socket.socket, wake: int, ends_at: float) -> str:
+    """Nothing when a child has ended; otherwise why it must: `timeout` or `unwanted`."""
+    sockets: list[Any] = [wake, control]
+    ready, _, _ = select.select(sockets, [], [], max(0.0, ends_at - time.monotonic()))
+    if wake in ready:
+        os.read(wake, 4096)
+        return ""
+    return "unwanted" if ready else "timeout"
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+# --- in the child --------------------------------------------------------------------------------------------
+
+
+class _Voice:
+    """The child's way to speak: one JSON line each."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def say(self, **said: Any) -> None:
+        """Say it; nobody listening any more ends the child."""
+        data = json.dumps(said).encode() + b"\n"
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+def _child(
+    parent: int, descriptor: int, order: dict[str, Any], limits: Limits, work: Work, readable: list[Path]
+) -> None:
+    """Work on the file within the limits, say how it went, and end."""
+    voice = _Voice(descriptor)
+    ballast = bytearray(BALLAST_BYTES)
+    try:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _be_quiet()
+        confinement.die_with_parent(parent)
+        confinement.be_first_to_go()
+        paths = {"path": Path(order["path"]), "workdir": Path(order["workdir"])}
+        task = Task(**{**order, **paths})
+        confinement.limit(limits)  # first: once confined, it cannot change its limits
+        confined = confinement.confine(readable=readable, file=task.path, writable=task.workdir)
+        voice.say(confined=asdict(confined))
+        outcome = work(
+            task,
+            lambda detected: voice.say(found=asdict(detected)),
+            lambda percent: voice.say(progress=percent),
+        )
+        derived = [{**asdict(item), "path": item.path.name} for item in outcome.derived]
+        voice.say(done={"result": outcome.result, "derived": derived})
+    except ProcessingFailed as failure:
+        voice.say(failed={"code": failure.code, "detail": failure.detail})
+    except MemoryError:
+        del ballast
+        voice.say(limit="memory_limit")
+    except OSError as error:
+        _say_fault(voice, error, order)
+    except BaseException:
+        voice.say(error=traceback.format_exc()[-TRACE_CHARACTERS:])
+    os._exit(0)
+
+
+def _be_quiet() -> None:
+    """What libraries print goes nowhere: a stranger's file is not to write lines into our log."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _say_fault(voice: _Voice, error: OSError, order: dict[str, Any]) -> None:
+    about_ours = isinstance(error.filename, str | os.PathLike) and str(error.filename).startswith(
+        (order["path"], order["workdir"])
+    )
+    if error.errno in LIMITS_MET:
+        voice.say(limit=LIMITS_MET[error.errno])
+    elif error.errno in STORAGE_FAULTS or about_ours:
+        voice.say(fault={"errno": error.errno, "missing": str(error.filename) == order["path"]})
+    else:
+        voice.say(error=traceback.format_exc()[-TRACE_CHARACTERS:])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,64 @@
+"""What is done with one file: told by its bytes, then given to the processor of its kind.
+
+Knows neither Django nor the database: it is called in a child that has nothing but the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import plugins, processors
+from .contract import Job, Outcome
+from .detect import HEAD_BYTES, Detected, detect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One file to work on: where it is, how large (bytes), what it was called, its SHA-256 in hex, where to write."""
+
+    path: Path
+    size: int
+    name: str
+    sha256: str
+    workdir: Path
+
+
+def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], None]) -> Outcome:
+    """What was learnt and made of the file. `found` is told its type first, `report` the percentage done so far.
+
+    Raises ProcessingFailed, and what the storage does.
+    """
+    detected, process = _choose(task.path)
+    found(detected)
+    job = Job(
+        path=task.path,
+        size=task.size,
+        name=task.name,
+        content_type=detected.content_type,
+        kind=detected.kind,
+        sha256=task.sha256,
+        workdir=task.workdir,
+        report=report,
+    )
+    return process(job)
+
+
+def prepare() -> None:
+    """Import all that any file may need, so that no child has to."""
+    plugins.load()
+    processors.load()
+
+
+def _choose(path: Path) -> tuple[Detected, processors.Processor]:
+    """What the file is, and the function that processes such files."""
+    added = plugins.load()
+    if added:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        for kind, plugin in added.items():
+            if plugin.recognises(head):
+                return Detected(content_type=plugin.CONTENT_TYPE, kind=kind), plugin.process
+    detected = detect(path)
+    return detected, processors.processor_for(detected)

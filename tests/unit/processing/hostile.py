@@ -1,0 +1,181 @@
+"""What files could make a processor do: each function is the work of one child, chosen by the task's name."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from apps.processing.contract import Derived, Outcome, ProcessingFailed
+
+SECRET = Path(__file__)
+
+
+def work(task, found, report) -> Outcome:
+    """Do what the task's name says."""
+    return globals()[f"do_{task.name}"](task, found, report)
+
+
+def do_well(task, found, report) -> Outcome:
+    report(50)
+    made = task.workdir / "made.txt"
+    made.write_bytes(task.path.read_bytes().upper())
+    return Outcome(result={"size": task.size}, derived=(Derived(name="made", path=made, content_type="text/plain"),))
+
+
+def do_wait(task, found, report) -> Outcome:
+    """Until someone lays `go` into the directory."""
+    report(1)
+    while not (task.workdir / "go").exists():
+        time.sleep(0.005)
+    return Outcome(result={})
+
+
+def do_pid(task, found, report) -> Outcome:
+    return Outcome(result={"pid": os.getpid(), "group": os.getpgrp(), "environment": sorted(os.environ)})
+
+
+def do_refuse(task, found, report) -> Outcome:
+    raise ProcessingFailed("image_broken", "It is " + "very " * 1000 + "broken.")
+
+
+def do_stumble(task, found, report) -> Outcome:
+    raise ValueError("nobody foresaw this")
+
+
+def do_exit(task, found, report) -> Outcome:
+    os._exit(3)
+
+
+def do_crash(task, found, report) -> Outcome:
+    ctypes.string_at(0)
+    raise AssertionError
+
+
+def do_die(task, found, report) -> Outcome:
+    """As the kernel does when the machine's memory is over: not a limit of ours."""
+    report(1)
+    time.sleep(3600)
+    raise AssertionError
+
+
+def do_sleep(task, found, report) -> Outcome:
+    time.sleep(3600)
+    raise AssertionError
+
+
+def do_stop(task, found, report) -> Outcome:
+    signal.raise_signal(signal.SIGSTOP)
+    raise AssertionError
+
+
+def do_spin(task, found, report) -> Outcome:
+    while True:
+        pass
+
+
+def do_grow(task, found, report) -> Outcome:
+    kept = []
+    while True:
+        kept.append(bytearray(10 * 1024 * 1024))
+
+
+def do_abort(task, found, report) -> Outcome:
+    """As a C++ library does that gets no memory."""
+    kept = bytearray(200 * 1024 * 1024)
+    kept[::4096] = b"x" * len(kept[::4096])
+    os.abort()
+
+
+def do_fill(task, found, report) -> Outcome:
+    with (task.workdir / "large").open("wb") as file:
+        while True:
+            file.write(bytes(1024 * 1024))
+
+
+def do_hoard(task, found, report) -> Outcome:
+    kept = []
+    while True:
+        kept.append(task.path.open("rb"))
+
+
+def do_call(task, found, report) -> Outcome:
+    socket.create_connection(("127.0.0.1", int(task.sha256)))
+    raise AssertionError("it has called")
+
+
+def do_look(task, found, report) -> Outcome:
+    (Path(task.sha256)).read_bytes()
+    raise AssertionError("it has seen")
+
+
+def do_write(task, found, report) -> Outcome:
+    Path(task.sha256).write_text("it was here")
+    raise AssertionError("it has written")
+
+
+def do_run(task, found, report) -> Outcome:
+    subprocess.run(["/bin/true"], check=True)
+    raise AssertionError("it has run")
+
+
+def do_kill(task, found, report) -> Outcome:
+    os.kill(int(task.sha256), signal.SIGKILL)
+    raise AssertionError("it has killed")
+
+
+def do_loosen(task, found, report) -> Outcome:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    raise AssertionError("it has loosened its limits")
+
+
+def do_shout(task, found, report) -> Outcome:
+    while True:
+        report(1)
+
+
+def do_linger(task, found, report) -> Outcome:
+    """Leave a process behind that holds everything open."""
+    if os.fork() == 0:
+        time.sleep(3600)
+    return Outcome(result={"left": True})
+
+
+def do_link(task, found, report) -> Outcome:
+    made = task.workdir / "link"
+    made.symlink_to(SECRET)
+    return Outcome(result={}, derived=(Derived(name="made", path=made, content_type="text/plain"),))
+
+
+def do_point(task, found, report) -> Outcome:
+    return Outcome(result={}, derived=(Derived(name="made", path=task.path, content_type="text/plain"),))
+
+
+def do_lie(task, found, report) -> Outcome:
+    os.write(_voice(), b'{"done": "everything"}\n')
+    raise AssertionError
+
+
+def do_babble(task, found, report) -> Outcome:
+    os.write(_voice(), b"\xff\xfe not JSON\n")
+    raise AssertionError
+
+
+def do_twice(task, found, report) -> Outcome:
+    os.write(_voice(), b'{"failed": {"code": "image_broken", "detail": ""}}\n' * 2)
+    os._exit(0)
+
+
+def _voice() -> int:
+    """The descriptor that the child speaks on: the only socket it has."""
+    for descriptor in range(3, 64):
+        try:
+            with socket.socket(fileno=os.dup(descriptor)):
+                return descriptor
+        except OSError:
+            continue
+    raise AssertionError("there is no voice")
