@@ -2,7 +2,7 @@
 
 Resource limits hold everywhere. On Linux a seccomp filter also takes away the network, other programs and other
 processes, and Landlock leaves it the Python libraries and its own file to read, and its own directory to write. Each
-part is used where the kernel has it; `Confined` says which were.
+part is used where the kernel has it; `missing` says what it lacks.
 
 Sources: setrlimit(2); seccomp(2); landlock(7); the kernel's `linux/landlock.h`, `linux/seccomp.h`, `linux/filter.h`.
 """
@@ -20,10 +20,12 @@ import struct
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-OPEN_FILES: Final = 64
+OPEN_FILES: Final = 64  # besides the trees that are held open
+O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +38,11 @@ class Limits:
     output_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Confined:
-    """Which parts of the confinement this kernel has."""
+class Trees:
+    """Files and directories that may be read, each held open, so that a child need not look for it."""
 
-    seccomp: bool
-    landlock: bool
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self.rules = [(os.open(path, O_PATH | os.O_CLOEXEC), _rights(path, _READ_FILE | _READ_DIR)) for path in paths]
 
 
 def limit(limits: Limits) -> None:
@@ -66,20 +67,30 @@ def _lower(what: int, soft: int, hard: int) -> None:
             raise
 
 
-def confine(*, readable: Iterable[Path], file: Path, writable: Path) -> Confined:
+def missing() -> str:
+    """What this system cannot keep a child from, in words; nothing where it can keep it from all."""
+    lacking = []
+    if sys.platform != "linux" or platform.machine() not in _MACHINES:
+        lacking.append("the network, other programs and other processes")
+    if sys.platform != "linux" or _landlock_version(_libc()) < 1:
+        lacking.append("other files")
+    return ", and from ".join(lacking)
+
+
+def confine(*, readable: Trees, file: Path, writable: Path) -> None:
     """Take from this process what it does not need: it reads these trees and the file, and writes one directory."""
     if sys.platform != "linux":
-        return Confined(seccomp=False, landlock=False)
-    libc = ctypes.CDLL(None, use_errno=True)
+        return
+    libc = _libc()
     _prctl(libc, PR_SET_NO_NEW_PRIVS, 1)
-    landlock = _landlock(libc, readable, file, writable)
-    return Confined(seccomp=_seccomp(libc), landlock=landlock)
+    _landlock(libc, readable, file, writable)
+    _seccomp(libc)
 
 
 def die_with_parent(parent: int) -> None:
     """Be killed by the kernel when the process that made this one ends (Linux; elsewhere its closed socket tells)."""
     if sys.platform == "linux":
-        _prctl(ctypes.CDLL(None, use_errno=True), PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(_libc(), PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before we asked
         os._exit(1)
 
@@ -88,6 +99,11 @@ def be_first_to_go() -> None:
     """When the machine runs out of memory, the kernel is to end this process and not those that keep the record."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int, argument: bytes | None = None) -> bool:
@@ -174,15 +190,16 @@ def _filter(arch: int, refused: Sequence[int], special: dict[str, int], pid: int
     return program
 
 
-def _seccomp(libc: ctypes.CDLL) -> bool:
+def _seccomp(libc: ctypes.CDLL) -> None:
     machine = _MACHINES.get(platform.machine())
-    if machine is None or sys.byteorder != "little":
-        return False
+    if machine is None:
+        return
     arch, refused, special = machine
     program = _filter(arch, sorted(refused.values()), special, os.getpid())
     code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *instruction) for instruction in program))
     header = struct.pack("<HxxxxxxQ", len(program), ctypes.addressof(code))
-    return _prctl(libc, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header)
+    if not _prctl(libc, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header):
+        raise RuntimeError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 # --- Landlock ------------------------------------------------------------------------------------------------
@@ -196,34 +213,28 @@ _FILE_RIGHTS_OF: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1} 
 _TRUNCATE: Final = 1 << 14
 
 
-def _landlock(libc: ctypes.CDLL, readable: Iterable[Path], file: Path, writable: Path) -> bool:
-    version = libc.syscall(_CREATE_RULESET, None, 0, _VERSION)
+def _landlock_version(libc: ctypes.CDLL) -> int:
+    version: int = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)
+    return version
+
+
+def _landlock(libc: ctypes.CDLL, readable: Trees, file: Path, writable: Path) -> None:
+    version = _landlock_version(libc)
     if version < 1:
-        return False
+        return
     handled = _FILE_RIGHTS_OF[min(version, 3)]
     attributes = struct.pack("<QQ", handled, 0b11) if version >= 4 else struct.pack("<Q", handled)  # and no TCP
-    ruleset = libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0)
-    if ruleset < 0:
-        return False
+    ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     write = _WRITE_FILE | _READ_FILE | _READ_DIR | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _TRUNCATE
-    rules = [(path, _READ_FILE | _READ_DIR) for path in readable]
-    try:
-        for path, rights in [*rules, (file, _READ_FILE), (writable, write & handled)]:
-            _allow_beneath(libc, ruleset, path, rights)
-        done: int = libc.syscall(_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
-    return done == 0
-
-
-def _allow_beneath(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
-    try:
-        beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return  # what is not there need not be allowed
-    try:
-        if not path.is_dir():
-            rights &= _READ_FILE | _WRITE_FILE
+    own = [(file, _READ_FILE), (writable, write & handled)]
+    rules = [*readable.rules, *((os.open(path, O_PATH | os.O_CLOEXEC), rights) for path, rights in own)]
+    for beneath, rights in rules:
         libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("<Qi", rights, beneath), 0)
-    finally:
-        os.close(beneath)
+    if libc.syscall(_RESTRICT_SELF, ruleset, 0):
+        raise RuntimeError(f"Landlock: {os.strerror(ctypes.get_errno())}")
+    for descriptor in (ruleset, rules[-1][0], rules[-2][0]):
+        os.close(descriptor)
+
+
+def _rights(path: Path, rights: int) -> int:
+    return rights if path.is_dir() else rights & (_READ_FILE | _WRITE_FILE)

@@ -127,7 +127,10 @@ class Sandbox:
         """How the child ended. Raises ChildLost when the sandbox itself has."""
         data = b""
         while not data.endswith(b"\n"):
-            more = self.control.recv(4096)
+            try:
+                more = self.control.recv(4096)
+            except OSError as error:
+                raise ChildLost from error
             if not more:
                 raise ChildLost
             data += more
@@ -136,7 +139,7 @@ class Sandbox:
 
     def abandon(self) -> bool:
         """Have the child killed whose outcome nobody wants; whether the sandbox says that it did."""
-        with contextlib.suppress(OSError, ChildLost, ValueError):
+        with contextlib.suppress(OSError, ChildLost):
             self.control.settimeout(STOP_SECONDS)
             self.control.sendall(b"stop\n")
             self.ending()
@@ -273,8 +276,6 @@ def _take(message: dict[str, Any], heard: Heard, task: Task, listener: Listener)
             heard.error = FileGone() if gone else OSError(number, os.strerror(number))
         case {"error": str(trace)}:
             heard.error = RuntimeError(f"in the child: {trace}")
-        case {"confined": dict()}:
-            pass
         case _:
             raise Untrustworthy("it said what no child says")
 

@@ -16,6 +16,7 @@ import contextlib
 import errno
 import gc
 import json
+import mmap
 import os
 import select
 import signal
@@ -59,7 +60,9 @@ def main(descriptor: int, entry: str) -> None:
     work: Work = getattr(entered, name)
     if prepare := getattr(entered, "prepare", None):
         prepare()
-    readable = _libraries(module)
+    readable = confinement.Trees(_libraries(module))
+    if missing := confinement.missing():
+        print(f"this system cannot keep a child from {missing}: see docs/guarantees.md", file=sys.stderr, flush=True)
     wake = _wake_at_ends()
     gc.collect()
     gc.freeze()  # what is there now is never collected, so that children share its pages
@@ -87,7 +90,8 @@ def _libraries(module: str) -> list[Path]:
     python = {Path(sys.prefix), Path(sys.base_prefix), Path(os.__file__).parent}
     system = [Path("/usr"), Path("/lib"), Path("/lib64"), Path("/etc/ld.so.cache"), Path("/etc/localtime")]
     devices = [Path("/dev/urandom"), Path("/dev/null"), Path("/dev/zero"), Path("/sys/devices/system/cpu")]
-    return [*sorted(python), *code, *system, *devices]
+    every = {path.resolve() for path in (*python, *code, *system, *devices) if path.exists()}
+    return sorted(path for path in every if not any(parent in every for parent in path.parents))
 
 
 def _receive(control: socket.socket) -> tuple[dict[str, Any], int] | None:
@@ -106,7 +110,7 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], int] | None:
 
 
 def _serve(
-    control: socket.socket, wake: int, order: dict[str, Any], theirs: int, work: Work, readable: list[Path]
+    control: socket.socket, wake: int, order: dict[str, Any], theirs: int, work: Work, readable: confinement.Trees
 ) -> dict[str, Any]:
     """Have a child do the work, and say how it ended."""
     limits = Limits(**order["limits"])
@@ -170,11 +174,11 @@ class _Voice:
 
 
 def _child(
-    parent: int, descriptor: int, order: dict[str, Any], limits: Limits, work: Work, readable: list[Path]
+    parent: int, descriptor: int, order: dict[str, Any], limits: Limits, work: Work, readable: confinement.Trees
 ) -> None:
     """Work on the file within the limits, say how it went, and end."""
     voice = _Voice(descriptor)
-    ballast = bytearray(BALLAST_BYTES)
+    ballast = mmap.mmap(-1, BALLAST_BYTES)  # taken, and not touched
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
@@ -186,8 +190,7 @@ def _child(
         paths = {"path": Path(order["path"]), "workdir": Path(order["workdir"])}
         task = Task(**{**order, **paths})
         confinement.limit(limits)  # first: once confined, it cannot change its limits
-        confined = confinement.confine(readable=readable, file=task.path, writable=task.workdir)
-        voice.say(confined=asdict(confined))
+        confinement.confine(readable=readable, file=task.path, writable=task.workdir)
         outcome = work(
             task,
             lambda detected: voice.say(found=asdict(detected)),
@@ -198,7 +201,7 @@ def _child(
     except ProcessingFailed as failure:
         voice.say(failed={"code": failure.code, "detail": failure.detail})
     except MemoryError:
-        del ballast
+        ballast.close()
         voice.say(limit="memory_limit")
     except OSError as error:
         _say_fault(voice, error, order)
