@@ -51,6 +51,17 @@ class ProcessingFailed(Exception):  # It is an outcome, and reads as one in `exc
 
 
 @dataclass(frozen=True, kw_only=True)
+class Task:
+    """One file to work on: where it is, how large (bytes), what it was called, its SHA-256 in hex, where to write."""
+
+    path: Path
+    size: int
+    name: str
+    sha256: str
+    workdir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One file to process.
 

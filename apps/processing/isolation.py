@@ -26,9 +26,8 @@ from typing import Any, Final, Protocol
 
 from apps.processing import plugins
 from apps.processing.confinement import Limits
-from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed
+from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed, Task
 from apps.processing.detect import Detected
-from apps.processing.work import Task
 
 logger = logging.getLogger(__name__)
 

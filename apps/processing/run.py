@@ -19,10 +19,9 @@ from apps.files.faults import as_transient
 from apps.files.models import File
 from apps.files.threads import connected
 from apps.processing.confinement import Limits
-from apps.processing.contract import Outcome, ProcessingFailed
+from apps.processing.contract import Outcome, ProcessingFailed, Task
 from apps.processing.detect import Detected
 from apps.processing.isolation import ChildLost, FileGone, Isolation
-from apps.processing.work import Task
 
 logger = logging.getLogger(__name__)
 

@@ -32,9 +32,8 @@ from typing import Any, Final
 
 from apps.processing import confinement
 from apps.processing.confinement import Limits
-from apps.processing.contract import Outcome, ProcessingFailed
+from apps.processing.contract import Outcome, ProcessingFailed, Task
 from apps.processing.detect import Detected
-from apps.processing.work import Task
 
 Work = Callable[[Task, Callable[[Detected], None], Callable[[int], None]], Outcome]
 

@@ -6,23 +6,11 @@ Knows neither Django nor the database: it is called in a child that has nothing 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import plugins, processors
-from .contract import Job, Outcome
+from .contract import Job, Outcome, Task
 from .detect import HEAD_BYTES, Detected, detect
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One file to work on: where it is, how large (bytes), what it was called, its SHA-256 in hex, where to write."""
-
-    path: Path
-    size: int
-    name: str
-    sha256: str
-    workdir: Path
 
 
 def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], None]) -> Outcome:

@@ -13,10 +13,9 @@ import psutil
 import pytest
 
 from apps.processing.confinement import Limits
-from apps.processing.contract import Outcome, ProcessingFailed
+from apps.processing.contract import Outcome, ProcessingFailed, Task
 from apps.processing.detect import Detected
 from apps.processing.isolation import ChildLost, FileGone, Isolation, Untrustworthy
-from apps.processing.work import Task
 from tests import samples
 
 MIB = 1024 * 1024
