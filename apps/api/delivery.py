@@ -4,7 +4,8 @@ Sources: RFC 9110, section 14 (ranges); RFC 6266 and 8187 (Content-Disposition).
 """
 
 import asyncio
-import re
+import os
+import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime
 from email.utils import format_datetime
@@ -15,37 +16,16 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
+from apps.api.ranges import Span, spans_of
 from apps.api.validators import not_modified, range_applies, unchanged
-from apps.files.errors import FileMissing, RangeUnsatisfiable, StorageAway
+from apps.files.errors import FileMissing, StorageAway
 
 CHUNK_BYTES = 256 * 1024
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
 # Types that a browser shows and cannot run. Everything else is saved, never opened in the site's name.
 INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"})
 TEXT = "text/plain"
 
-
-def span_of(header: str | None, size: int) -> tuple[int, int] | None:
-    """The first byte and the one after the last that the Range header asks for; None for the whole file.
-
-    A header that is not understood, or asks for several ranges, means the whole file, as RFC 9110 allows. Raises
-    RangeUnsatisfiable.
-    """
-    match = RANGE.fullmatch(header.strip()) if header else None
-    if match is None or not any(match.groups()):
-        return None
-    first, last = match.groups()
-    if not first:  # the last so many bytes
-        start, stop = max(0, size - int(last)), size
-        unsatisfiable = int(last) == 0
-    else:
-        start, stop = int(first), min(size, int(last) + 1) if last else size
-        if last and int(last) < start:
-            return None
-        unsatisfiable = start >= size
-    if unsatisfiable or size == 0:
-        raise RangeUnsatisfiable(Content_Range=f"bytes */{size}")
-    return start, stop
+Piece = bytes | Span
 
 
 async def deliver(
@@ -61,20 +41,26 @@ async def deliver(
     except OSError as error:
         raise StorageAway from error
     try:
-        span = None
+        spans = []
         # RFC 9110, section 14.2: a range is GET's alone
         if request.method == "GET" and range_applies(request, etag, int(modified_at.timestamp())):
-            span = span_of(request.headers.get("Range"), size)
-        start, stop = span or (0, size)
-        body = Span(stream, start, start if request.method == "HEAD" else stop)
-        response = StreamingHttpResponse(body, status=206 if span else 200)
+            spans = spans_of(request.headers.get("Range"), size)
+        shown_type = f"{TEXT}; charset=utf-8" if content_type == TEXT else content_type
+        pieces: list[Piece] = list(spans) or [(0, size)]
+        if len(spans) > 1:
+            boundary = secrets.token_hex(16)
+            pieces = _parts(spans, size, shown_type, boundary)
+            shown_type = f"multipart/byteranges; boundary={boundary}"
+        length = sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in pieces)
+        body = Pieces(stream, [] if request.method == "HEAD" else pieces)
+        response = StreamingHttpResponse(body, status=206 if spans else 200)
     except BaseException:
         stream.close()
         raise
-    response.headers["Content-Type"] = f"{TEXT}; charset=utf-8" if content_type == TEXT else content_type
-    response.headers["Content-Length"] = str(stop - start)
-    if span:
-        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    response.headers["Content-Type"] = shown_type
+    response.headers["Content-Length"] = str(length)
+    if len(spans) == 1:
+        response.headers["Content-Range"] = _content_range(spans[0], size)
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["ETag"] = etag
     response.headers["Last-Modified"] = format_datetime(modified_at, usegmt=True)
@@ -91,25 +77,44 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     return stream, path.stat().st_size
 
 
-class Span:
-    """A part of an open file, chunk by chunk. The response that sends it closes it, even one that never began."""
+def _content_range(span: Span, size: int) -> str:
+    return f"bytes {span[0]}-{span[1] - 1}/{size}"
 
-    def __init__(self, stream: BinaryIO, start: int, stop: int) -> None:
+
+def _parts(spans: list[Span], size: int, content_type: str, boundary: str) -> list[Piece]:
+    """Several ranges as one body (RFC 9110, section 14.6)."""
+    pieces: list[Piece] = []
+    for span in spans:
+        head = (
+            f"\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {_content_range(span, size)}\r\n\r\n"
+        )
+        pieces += [head.encode(), span]
+    return [*pieces, f"\r\n--{boundary}--\r\n".encode()]
+
+
+class Pieces:
+    """Parts of an open file, chunk by chunk. The response that sends them closes it, even one that never began."""
+
+    def __init__(self, stream: BinaryIO, pieces: list[Piece]) -> None:
         self._stream = stream
-        self._start = start
-        self._stop = stop
+        self._pieces = pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The bytes. Raises StorageAway when the file turns out shorter than it was."""
-        position = self._start
-        if position < self._stop:
-            await asyncio.to_thread(self._stream.seek, position)
-        while position < self._stop:
-            chunk = await asyncio.to_thread(self._stream.read, min(CHUNK_BYTES, self._stop - position))
-            if not chunk:
-                raise StorageAway("The file ended before its size.")
-            position += len(chunk)
-            yield chunk
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            position, stop = piece
+            while position < stop:
+                chunk = await asyncio.to_thread(self._read, position, min(CHUNK_BYTES, stop - position))
+                if not chunk:
+                    raise StorageAway("The file ended before its size.")
+                position += len(chunk)
+                yield chunk
+
+    def _read(self, position: int, size: int) -> bytes:
+        return os.pread(self._stream.fileno(), size, position)
 
     def close(self) -> None:
         """Give the descriptor back. Django calls this by its name when the response is closed."""

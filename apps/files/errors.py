@@ -128,6 +128,13 @@ class UnsupportedBody(FilewireError):
     code = "unsupported_media_type"
 
 
+class TypeNotAccepted(FilewireError):
+    """Files of this type are not accepted here."""
+
+    status = 415
+    code = "type_not_accepted"
+
+
 class RangeUnsatisfiable(FilewireError):
     """The range lies outside the file."""
 

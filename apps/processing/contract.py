@@ -28,6 +28,7 @@ FAILURE_CODES: Final[Mapping[str, str]] = {
     "open_files_limit": "Processing opened more files than this service allows.",
     "output_limit": "Processing wrote a larger file than this service allows.",
     "processing_timeout": "Processing took longer than this service allows.",
+    "type_not_accepted": "Files of this type are not accepted here.",
 }
 """Each code a processor can fail with, and the sentence told when it has nothing more precise to say."""
 

@@ -18,6 +18,7 @@ from apps.files.errors import BytesMissing, DatabaseAway, StorageAway
 from apps.files.faults import as_transient
 from apps.files.models import File
 from apps.files.threads import connected
+from apps.processing.acceptance import is_accepted
 from apps.processing.confinement import Limits
 from apps.processing.contract import Outcome, ProcessingFailed, Task
 from apps.processing.detect import Detected
@@ -181,8 +182,10 @@ class Lease:
         return float(settings.FILEWIRE_LEASE_SECONDS) / 3
 
     def found(self, detected: Detected) -> None:
-        """Note what the file is, for whatever is recorded of it."""
+        """Note what the file is, for whatever is recorded of it. Raises ProcessingFailed when such are not taken."""
         self.type = {"content_type": detected.content_type, "kind": detected.kind}
+        if not is_accepted(detected, settings.FILEWIRE_ACCEPT, settings.FILEWIRE_REJECT):
+            raise ProcessingFailed("type_not_accepted", f"Files of type {detected.content_type} are not accepted here.")
 
     def renew(self) -> None:
         """Hold the file for another lease. Raises ClaimLost, which ends the child."""

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,10 @@ class Received:
 class Sink:
     """Takes one file's bytes. Whoever makes one calls `discard` unless the commit has taken what it received."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, on_head: Callable[[bytes], None] = lambda head: None) -> None:
+        """`on_head` is called with the first HEAD_BYTES of a longer file as soon as they are there; it may refuse."""
         self._max_bytes = max_bytes
+        self._on_head = on_head
         self._size = 0
         self._hash = hashlib.sha256()
         self._head = b""
@@ -97,6 +100,8 @@ class Sink:
             raise FileTooLarge(f"The file is larger than {self._max_bytes} bytes, the most this service accepts.")
         if len(self._head) < HEAD_BYTES:
             self._head += data[: HEAD_BYTES - len(self._head)]
+            if len(self._head) == HEAD_BYTES < self._size:
+                self._on_head(self._head)
 
     def _start(self) -> None:
         if self._writing is None or self._writing.done():

@@ -37,12 +37,14 @@ from apps.files.errors import (
     MissingName,
     ServerStopping,
     TooSlow,
+    TypeNotAccepted,
     UnsupportedBody,
 )
 from apps.files.lifecycle import Held
 from apps.files.models import IdempotencyKey
 from apps.files.threads import transact
 from apps.processing import detect, wake
+from apps.processing.acceptance import is_refused_at_the_door
 from apps.uploads import digest
 from apps.uploads.commit import Receipt, committer
 from apps.uploads.multipart import FIELD, MAX_OTHER_BYTES, FormParser, PartStart
@@ -106,12 +108,13 @@ class Upload(DoorView):
             return await self._receive(request, key, holder)
 
     async def _receive(self, request: Request, key: str | None, holder: uuid.UUID | None) -> HttpResponse:
-        sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES)
+        sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES, lambda head: refuse_type(detect.sniff(head)))
         taken = False
         try:
             arrival, received = await read(request, sink)
             moment = datetime.now(UTC)
             detected = detect.sniff(received.head, received.size)
+            refuse_type(detected)
             file = lifecycle.new_file(
                 id=ids.new_id(moment),
                 name=arrival.name,
@@ -200,6 +203,12 @@ def refuse_early(request: Request) -> None:
             f"The request's body is larger than {settings.FILEWIRE_MAX_FILE_BYTES} bytes, "
             "the most this service accepts."
         )
+
+
+def refuse_type(detected: detect.Detected) -> None:
+    """Refuse a file whose first bytes say that it is none of those this service takes. Raises TypeNotAccepted."""
+    if is_refused_at_the_door(detected, settings.FILEWIRE_ACCEPT, settings.FILEWIRE_REJECT):
+        raise TypeNotAccepted(f"Files of type {detected.content_type} are not accepted here.", field=FIELD)
 
 
 def idempotency_key(request: Request) -> str | None:

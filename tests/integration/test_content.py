@@ -1,6 +1,7 @@
 """Bytes out: ranges, preconditions, and headers that a browser cannot be fooled by."""
 
 import asyncio
+import email
 import os
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -81,13 +82,31 @@ async def test_a_range_is_206(asked, start, stop):
     assert response.headers["content-length"] == str(stop - start)
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=9-5", "pages=1-2", "bytes=x", ""])
+@pytest.mark.parametrize("asked", ["bytes=0-5,5-6", "bytes=9-5", "pages=1-2", "bytes=x", ""])
 async def test_a_range_that_is_not_understood_is_the_whole_file(asked):
     """As the standard allows."""
     async with http_client() as client:
         response = await client.get(f"{await upload(client)}content/", headers={"Range": asked})
     assert (response.status_code, response.content) == (200, CONTENT)
     assert "content-range" not in response.headers
+
+
+async def test_several_ranges_are_one_body_of_parts():
+    """Each part says which bytes it is, in the order asked for; the length is told beforehand, and is right."""
+    async with http_client() as client:
+        response = await client.get(f"{await upload(client)}content/", headers={"Range": "bytes=1000-, 0-9"})
+    assert response.status_code == 206
+    assert response.headers["content-type"].startswith("multipart/byteranges; boundary=")
+    assert "content-range" not in response.headers
+    assert response.headers["content-length"] == str(len(response.content))
+    head = b"Content-Type: " + response.headers["content-type"].encode() + b"\r\n\r\n"
+    parts = email.message_from_bytes(head + response.content).get_payload()
+    found = [(part["Content-Range"], part["Content-Type"], part.get_payload(decode=True)) for part in parts]
+    assert found == [
+        ("bytes 1000-1023/1024", "application/octet-stream", CONTENT[1000:]),
+        ("bytes 0-9/1024", "application/octet-stream", CONTENT[:10]),
+    ]
+    assert open_blobs() == 0
 
 
 @pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=5000-6000", "bytes=-0"])

@@ -174,6 +174,16 @@ def test_a_bomb_fails_with_its_code():
     assert row(file).error["code"] == "image_too_large"
 
 
+def test_a_type_that_is_not_taken_is_a_failure(settings):
+    """What the first bytes had not told: the processor is not asked."""
+    settings.FILEWIRE_REJECT = ["image/*"]
+    file = a_file(samples.jpeg())
+    run.attempt(file.id, 1)
+    found = row(file)
+    assert (found.status, found.kind, found.error["code"]) == ("failed", "image", "type_not_accepted")
+    assert found.derived == {}
+
+
 # --- faults --------------------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,41 @@ def pieces(whole: bytes, size: int) -> Iterator[bytes]:
     return (whole[start : start + size] for start in range(0, len(whole), size))
 
 
+@pytest.mark.parametrize(
+    ("accept", "reject", "content"),
+    [
+        (["image"], [], b"only text\n"),
+        ([], ["text/plain"], b"only text\n"),
+        (["document"], ["image/*"], samples.jpeg()),
+        ([], ["text"], b"only text\n" * 100_000),
+    ],
+)
+async def test_a_type_that_is_not_taken_is_415(settings, accept, reject, content):
+    """By its bytes, whatever it is called; a large one before its body is over."""
+    settings.FILEWIRE_ACCEPT, settings.FILEWIRE_REJECT = accept, reject
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in pieces(content, 100_000):
+            read.append(piece)
+            yield piece
+
+    answer = await asgi_request(
+        "POST", "/upload/", body(), {**RAW, "Content-Disposition": 'attachment; filename="a.pdf"'}
+    )
+    problem = await refused(answer, 415, "type_not_accepted")
+    assert problem["errors"][0]["field"] == "file"
+    assert len(read) <= 4
+
+
+async def test_a_container_is_let_in_to_be_looked_at(settings):
+    """The first bytes of a ZIP do not say what is in it: the worker decides."""
+    settings.FILEWIRE_ACCEPT = ["document"]
+    async with http_client() as client:
+        response = await client.post("/upload/", files={"file": ("a.docx", samples.zip())})
+    assert response.status_code == 201
+
+
 LARGE = b"x" * 400_000  # goes to a file on its way
 
 BAD_FORMS = {

@@ -117,6 +117,12 @@ def test_a_rate_that_is_none_stops_the_start(settings, rate):
     assert identifiers() == {"filewire.E002"}
 
 
+def test_a_type_that_is_none_stops_the_start(settings):
+    """A misspelt word among what is not taken would take it."""
+    settings.FILEWIRE_REJECT = ["image", "application/pdf", "documents"]
+    assert identifiers() == {"filewire.E003"}
+
+
 # --- storage -------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,45 @@
+"""Which files this service takes, by kind and type: `FILEWIRE_ACCEPT` and `FILEWIRE_REJECT`.
+
+Words are a kind (`image`), a type (`application/pdf`) or all types of a family (`image/*`). A file is taken when no
+word rejects it and, where there are words that accept, one of them does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from apps.processing import plugins
+from apps.processing.containers import OLE
+from apps.processing.contract import KINDS
+from apps.processing.detect import UNKNOWN, Detected
+
+UNDECIDED = frozenset({UNKNOWN, "application/zip", OLE})
+TYPE = re.compile(r"[a-z0-9.+-]+/(\*|[a-z0-9.+-]+)")
+
+
+def is_accepted(found: Detected, accept: Iterable[str], reject: Iterable[str]) -> bool:
+    """Whether a file of this kind and type is taken."""
+    accepting = list(accept)
+    return not _named(found, reject) and (not accepting or _named(found, accepting))
+
+
+def is_refused_at_the_door(found: Detected, accept: Iterable[str], reject: Iterable[str]) -> bool:
+    """Whether the first bytes are enough to refuse the file: not where only the whole of it tells what it is.
+
+    A container's first bytes do not say what is in it, and a plugin's kinds are told by the sandbox alone.
+    """
+    accepting = list(accept)
+    undecided = found.content_type in UNDECIDED or set(plugins.kinds()[len(KINDS) :]) & set(accepting)
+    return not undecided and not is_accepted(found, accepting, reject)
+
+
+def _named(found: Detected, words: Iterable[str]) -> bool:
+    family = found.content_type.partition("/")[0]
+    return any(word in (found.kind, found.content_type, f"{family}/*") for word in words)
+
+
+def strangers(words: Iterable[str], kinds: Iterable[str]) -> list[str]:
+    """The words that name neither a kind nor a type."""
+    known = set(kinds)
+    return [word for word in words if word not in known and not TYPE.fullmatch(word)]
