@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults lint types imports check load requirements clean
+.PHONY: help run test faults corpus lint types imports check load requirements clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -49,6 +49,9 @@ check: lint types imports test  ## all of the above
 
 load: $(VENV)/dev  ## requests a second, beside plain DRF (needs wrk)
 	@exec $(BIN)/python -m tests.load.measure
+
+corpus: $(VENV)/dev  ## DIR=folder: every file of it through a running service, and what became of each
+	@exec $(BIN)/python -m tests.load.corpus "$(DIR)"
 
 requirements: $(VENV)/dev  ## compile requirements/*.in into pinned *.txt
 	@for name in base production embedded dev; do \
