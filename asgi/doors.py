@@ -19,11 +19,13 @@ from django.urls import set_script_prefix, set_urlconf
 from django.utils.module_loading import import_string
 
 from apps.api.problems import problem
-from apps.api.requests import BODY
+from apps.api.requests import ABORT, BODY
+from apps.files.errors import ReaderStalled
 from asgi.streaming import UnreadBody
 
 logger = logging.getLogger(__name__)
 
+STALLED_SECONDS = 60.0  # a streaming answer whose client reads nothing for so long is broken off
 NO_CONTENT = frozenset({204, 304})  # RFC 9110, section 8.6: these have no Content-Length of their own
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -59,7 +61,7 @@ class DoorHandler(ASGIHandler):
         response = await self._middleware_chain(request)
         try:
             if response.streaming:
-                await self._send_while_there(response, body, send)
+                await self._send_while_there(response, scope, body, send)
             else:
                 if response.status_code not in NO_CONTENT:
                     response.headers["Content-Length"] = str(len(response.content))
@@ -67,9 +69,9 @@ class DoorHandler(ASGIHandler):
         finally:
             response.close()
 
-    async def _send_while_there(self, response: HttpResponseBase, body: UnreadBody, send: Any) -> None:
+    async def _send_while_there(self, response: HttpResponseBase, scope: Any, body: UnreadBody, send: Any) -> None:
         """Send a streaming answer until its end or the client's; either ends the generator behind it."""
-        sending = asyncio.create_task(self.send_response(response, send))
+        sending = asyncio.create_task(self.send_response(response, _timely(send)))
         gone = asyncio.create_task(body.gone())
         try:
             await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -77,9 +79,25 @@ class DoorHandler(ASGIHandler):
             for task in (sending, gone):
                 task.cancel()
             results = await asyncio.gather(sending, gone, return_exceptions=True)
-        if isinstance(results[0], Exception):
+        if isinstance(results[0], ReaderStalled):
+            logger.info("a client has read nothing for %g s: its connection is broken", STALLED_SECONDS)
+            scope.get(ABORT, lambda: None)()
+        elif isinstance(results[0], Exception):
             # The status has been sent: all that is left is to break the connection, and to say so in the log.
             raise results[0]
+
+
+def _timely(send: Any) -> Any:
+    """The same `send`, which waits for the client to read, but not for ever. Raises ReaderStalled."""
+
+    async def send_in_time(message: Any) -> None:
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+        except TimeoutError as error:
+            raise ReaderStalled from error
+
+    return send_in_time
 
 
 def by_path(prefixes: tuple[str, ...], application: Application, *, otherwise: Application) -> Application:

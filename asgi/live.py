@@ -12,6 +12,7 @@ from typing import Any
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from django.conf import settings
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
@@ -19,7 +20,7 @@ from asgi.application import live
 
 logger = logging.getLogger(__name__)
 
-PING_SECONDS = 20
+PONG_SECONDS = 20  # for a client to answer a ping
 MESSAGE_BYTES = 64 * 1024
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
 REFUSAL_BODY = (
@@ -104,8 +105,8 @@ def serve(host: str, port: int) -> None:
         application=live,
         endpoints=[f"tcp:port={port}:interface={host}"],
         http_timeout=30,
-        ping_interval=PING_SECONDS,
-        ping_timeout=PING_SECONDS,
+        ping_interval=settings.FILEWIRE_PING_SECONDS,
+        ping_timeout=PONG_SECONDS,
         websocket_timeout=-1,
         websocket_max_message_size=MESSAGE_BYTES,
         websocket_max_frame_size=MESSAGE_BYTES,

@@ -9,10 +9,12 @@ import socket
 from typing import Any
 
 import uvicorn
+from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from apps.api.problems import problem
+from apps.api.requests import ABORT
 from apps.events.hub import hub
 from apps.uploads.view import stop_reading
 from project import environment as env
@@ -20,7 +22,7 @@ from project import environment as env
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 15.0
 WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it has little to say
-WEBSOCKET_PING_SECONDS = 20.0
+WEBSOCKET_PONG_SECONDS = 20.0  # for a client to answer a ping
 GRACE_SECONDS = 10
 LAST_WORDS_SECONDS = 2.0  # of the grace, for the answers to what has to be cut off
 
@@ -52,6 +54,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
+        self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
@@ -129,8 +132,8 @@ def serve(host: str, port: int) -> None:
         http=BoundedHttp,
         ws=ClosableWebSocket,
         ws_max_size=WEBSOCKET_MESSAGE_BYTES,
-        ws_ping_interval=WEBSOCKET_PING_SECONDS,
-        ws_ping_timeout=WEBSOCKET_PING_SECONDS,
+        ws_ping_interval=settings.FILEWIRE_PING_SECONDS,
+        ws_ping_timeout=WEBSOCKET_PONG_SECONDS,
         ws_per_message_deflate=False,  # 1,000 sockets would each keep a compressor's memory
         lifespan="on",
         access_log=False,

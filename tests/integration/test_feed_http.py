@@ -221,9 +221,9 @@ async def test_a_stream_from_a_lost_cursor_resyncs():
             assert as_described((await anext(events))["data"])["type"] == "file.queued"
 
 
-async def test_an_idle_stream_is_kept_alive(monkeypatch):
+async def test_an_idle_stream_is_kept_alive(settings):
     """A comment now and then keeps proxies from closing a stream on which nothing happens."""
-    monkeypatch.setattr(http, "KEEP_ALIVE_SECONDS", 0.1)
+    settings.FILEWIRE_PING_SECONDS = 0.1
     with web_server() as address:
         async with event_stream(address) as events:
             await anext(events)

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -21,7 +22,6 @@ from apps.events.reader import Batch, reading
 from apps.files.errors import BadCursor, FilewireError
 
 MAX_WAIT_SECONDS = 30.0
-KEEP_ALIVE_SECONDS = 15.0
 SOURCE = "/files/events/"
 PARAMETERS = ("after", "wait")
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would otherwise hold it back
@@ -135,7 +135,7 @@ async def _lines(after: Cursor | None) -> AsyncGenerator[bytes, None]:
         yield b"retry: 1000\n" + _event(reader.position, "hello", cursor=str(reader.newest))
         try:
             while True:
-                batch = await reader.next(KEEP_ALIVE_SECONDS)
+                batch = await reader.next(settings.FILEWIRE_PING_SECONDS)
                 if batch.resync:
                     yield _event(batch.cursor, "resync", cursor=str(batch.cursor))
                 elif batch.frames:
