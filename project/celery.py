@@ -95,6 +95,13 @@ def _close_sandbox(**_: Any) -> None:
     isolation.stop()
 
 
+def _show_life(**_: Any) -> None:
+    from project import pulse
+
+    pulse.beat_from_thread()
+
+
+signals.worker_init.connect(_show_life)  # in Celery's first process; a forked one has no thread of it
 signals.worker_process_init.connect(_open_sandbox)
 signals.worker_process_shutdown.connect(_close_sandbox)
 

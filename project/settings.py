@@ -56,7 +56,10 @@ FILEWIRE_LEASE_SECONDS = env.seconds("FILEWIRE_LEASE_SECONDS", 15, minimum=1)
 FILEWIRE_MAX_ATTEMPTS = env.integer("FILEWIRE_MAX_ATTEMPTS", 3, minimum=1)
 FILEWIRE_MAX_RETRIES = env.integer("FILEWIRE_MAX_RETRIES", 8)
 FILEWIRE_REDISPATCH_SECONDS = env.seconds("FILEWIRE_REDISPATCH_SECONDS", 20, minimum=1)
-FILEWIRE_SWEEP_SECONDS = env.seconds("FILEWIRE_SWEEP_SECONDS", 5, minimum=0.1)
+FILEWIRE_HANG_SECONDS = env.seconds("FILEWIRE_HANG_SECONDS", 20, minimum=2)
+FILEWIRE_REPUBLISH_SECONDS = env.seconds("FILEWIRE_REPUBLISH_SECONDS", 3, minimum=0.1)
+FILEWIRE_ORPHAN_SECONDS = env.seconds("FILEWIRE_ORPHAN_SECONDS", 900, minimum=1)
+FILEWIRE_SWEEP_SECONDS = env.seconds("FILEWIRE_SWEEP_SECONDS", 2, minimum=0.1)
 
 # --- Django --------------------------------------------------------------------------------------------------
 
@@ -148,7 +151,9 @@ def database(url: str) -> dict[str, Any]:
             ),
         }
     else:
-        config.setdefault("OPTIONS", {}).setdefault("connect_timeout", 3)
+        # A server that vanished without a word (a lost machine, a cut network) is noticed after some 15 s.
+        vanished = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+        config["OPTIONS"] = {"connect_timeout": 3, **vanished, **config.get("OPTIONS", {})}
     return config
 
 

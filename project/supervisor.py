@@ -1,4 +1,4 @@
-"""Child processes under one parent: started in order, started again when they die, stopped in reverse order.
+"""Child processes under one parent: started in order, started again when they die or hang, stopped in reverse order.
 
 Their output comes out line by line under their names. They get a session of their own, so that a Ctrl-C reaches only
 the parent, which stops them one after the other; and the kernel ends them if the parent is killed.
@@ -19,10 +19,14 @@ from typing import IO
 
 from django.conf import settings
 
+from project import pulse
+from project.pulse import Pulse
+
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 30.0  # a child that lived so long starts again without a longer pause
 TICK_SECONDS = 0.2
+UNBORN_SECONDS = 60.0  # until the first sign of life: imports, migrations
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -36,13 +40,15 @@ def _die_with_parent() -> None:
 
 @dataclass(eq=False)
 class Child:
-    """One child: what it is called, how it is run, and how long it may take to stop."""
+    """One child: what it is called, how it is run, how long it may take to stop, and how its life is told."""
 
     name: str
     command: Sequence[str]
     environment: dict[str, str] = field(default_factory=dict)
     grace_seconds: float = 10.0
     ready: Callable[[], bool] | None = None
+    pulsing: bool = False  # whether it shows signs of life, and hangs when it shows none
+    pulse: Pulse | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     due_at: float = 0.0
@@ -51,21 +57,46 @@ class Child:
     def start(self) -> None:
         """Run it."""
         self.started_at = time.monotonic()
+        self.pulse = Pulse() if self.pulsing else None
+        handed = [self.pulse.writing] if self.pulse else []
+        watched = {pulse.VARIABLE: str(handed[0]) if handed else ""}
         self.process = subprocess.Popen(  # noqa: S603 - our own commands
             list(self.command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **watched, **self.environment},
             cwd=settings.BASE_DIR,
             start_new_session=True,
             preexec_fn=_die_with_parent,
+            pass_fds=handed,
         )
+        if self.pulse:
+            self.pulse.handed_over()
         threading.Thread(target=self._relay, args=(self.process.stdout,), daemon=True).start()
 
     def _relay(self, output: IO[bytes]) -> None:
-        for line in output:
-            say(self.name, line.decode(errors="replace").rstrip("\n"))
+        with output:
+            for line in output:
+                say(self.name, line.decode(errors="replace").rstrip("\n"))
+
+    def hangs(self) -> bool:
+        """Whether it has shown no sign of life for too long; to be asked once a tick."""
+        if self.pulse is None:
+            return False
+        self.pulse.tick()
+        limit = settings.FILEWIRE_HANG_SECONDS if self.pulse.began else UNBORN_SECONDS
+        return self.pulse.silent_ticks * TICK_SECONDS > limit
+
+    def end(self) -> None:
+        """Kill what is left of it and of all it started."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if self.pulse is not None:
+            self.pulse.close()
+            self.pulse = None
 
     def is_running(self) -> bool:
         """Whether it runs."""
@@ -81,9 +112,7 @@ class Child:
                 self.process.wait(self.grace_seconds)
             except subprocess.TimeoutExpired:
                 say(self.name, f"did not stop within {self.grace_seconds:g} s and is killed")
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.end()
 
 
 class Supervisor:
@@ -110,6 +139,7 @@ class Supervisor:
             if when_ready is not None and not self._stopping.is_set():
                 when_ready()
             while not self._stopping.wait(TICK_SECONDS):
+                pulse.beat()
                 for child in self._children:
                     self._keep(child)
         finally:
@@ -118,14 +148,19 @@ class Supervisor:
 
     def _await_ready(self, child: Child) -> None:
         while child.ready is not None and not self._stopping.is_set() and not child.ready():
+            pulse.beat()
             self._keep(child)
-            self._stopping.wait(TICK_SECONDS / 4)
+            self._stopping.wait(TICK_SECONDS)
 
     def _keep(self, child: Child) -> None:
         if child.is_running():
-            return
+            if not child.hangs():
+                return
+            say(child.name, "shows no sign of life and is killed")
+            child.end()
         now = time.monotonic()
         if not child.due_at:
+            child.end()  # what it started does not outlive it
             status = child.process.returncode if child.process is not None else None
             if now - child.started_at > STEADY_SECONDS:
                 child.pause_seconds = FIRST_PAUSE_SECONDS

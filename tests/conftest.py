@@ -68,4 +68,4 @@ class Stored:
     def files(self) -> list[Path]:
         """Every file, those on their way included."""
         root = Path(django_settings.FILEWIRE_DATA_DIR) / "files"
-        return sorted(path for path in root.rglob("*") if path.is_file())
+        return sorted(path for path in root.rglob("*") if path.is_file() and path.name != storage.MARK)

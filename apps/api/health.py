@@ -11,11 +11,13 @@ from rest_framework.request import Request
 from apps.api import schema
 from apps.api.view import DoorView
 from apps.events import connections
-from apps.files import storage
+from apps.files import lifecycle, storage
+from apps.files.errors import DatabaseAway
 from apps.files.threads import transact
 from apps.processing import presence
 
 CHECK_SECONDS = 3.0
+COUNTED_FILES = 10_000
 
 
 class Health(DoorView):
@@ -72,6 +74,17 @@ async def _outcome(check: Callable[[], Awaitable[str | None]]) -> str:
         return f"unavailable ({type(error).__name__})"
 
 
+async def _queue() -> dict[str, float | None] | None:
+    """How many files wait, counted up to a bound, and for how long; null while the database is away."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            found = await transact(lifecycle.backlog, COUNTED_FILES)
+    except (TimeoutError, DatabaseAway):
+        return None
+    age = found.oldest_seconds
+    return {"queued": found.queued, "oldest_seconds": None if age is None else round(age, 3)}
+
+
 class Readiness(DoorView):
     """`GET /readyz`."""
 
@@ -83,6 +96,6 @@ class Readiness(DoorView):
         outcomes = await asyncio.gather(*(_outcome(check) for check in CHECKS.values()))
         checks = dict(zip(CHECKS, outcomes, strict=True))
         ready = all(outcome == "ok" for outcome in outcomes)
-        body = {"status": "ok" if ready else "unavailable", "checks": checks}
+        body = {"status": "ok" if ready else "unavailable", "checks": checks, "queue": await _queue()}
         headers = {"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "2"})
         return JsonResponse(body, status=200 if ready else 503, headers=headers)

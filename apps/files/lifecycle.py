@@ -106,6 +106,41 @@ def recorded(ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
     return set(File.everything.filter(id__in=list(ids)).values_list("id", flat=True))
 
 
+def attempts_of(ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
+    """The attempt and the status of each of these ids that is in the database, hidden or not."""
+    rows = File.everything.filter(id__in=list(ids)).values_list("id", "attempt", "status")
+    return {file_id: (attempt, status) for file_id, attempt, status in rows}
+
+
+def done_after(file_id: uuid.UUID | None, older_than_seconds: float, limit: int) -> list[File]:
+    """Files that are done, and have been for so long, after this id and in the order of ids."""
+    rows = File.objects.filter(status__in=(Status.PROCESSED, Status.FAILED))
+    rows = rows.filter(changed_at__lt=timezone.now() - timedelta(seconds=older_than_seconds))
+    if file_id is not None:
+        rows = rows.filter(id__gt=file_id)
+    return list(rows.order_by("id")[:limit])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """How many files wait (as far as they were counted), and for how long the one that should be next has (seconds)."""
+
+    queued: int
+    oldest_seconds: float | None
+
+
+def backlog(most: int) -> Backlog:
+    """What waits to be worked on; counted up to so many."""
+    rows = File.objects.filter(status=Status.QUEUED)
+    now = timezone.now()
+    sent = rows.filter(dispatched_at__isnull=False).order_by("dispatched_at").values_list("dispatched_at", flat=True)
+    unsent = (
+        rows.filter(dispatched_at__isnull=True, due_at__lte=now).order_by("due_at").values_list("due_at", flat=True)
+    )
+    since = [moment for moment in (sent.first(), unsent.first()) if moment is not None]
+    return Backlog(queued=rows[:most].count(), oldest_seconds=(now - min(since)).total_seconds() if since else None)
+
+
 # --- dispatch ------------------------------------------------------------------------------------------------
 
 

@@ -145,3 +145,15 @@ class IdempotencyKey(models.Model):
     def is_live(self, now: datetime) -> bool:
         """Whether the key still holds its place."""
         return self.expires_at > now
+
+
+class StorageMark(models.Model):
+    """The id that the storage carries too (`home`): at most one row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    value = models.UUIDField()
+    # Whether the storage is known to have it.
+    written = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return str(self.value)

@@ -2,6 +2,7 @@
 
 Under the data directory:
 
+    files/storage-id                  the id that the database carries too (`home`)
     files/incoming/<id>               an upload on its way; older ones than an upload may last are swept
     files/blobs/<time>/<xx>/<id>      a file's bytes
     files/blobs/<time>/<xx>/<id>.d/   what was derived from them: <attempt>/<name>
@@ -18,6 +19,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
@@ -28,6 +30,7 @@ from apps.files.errors import FilewireError, StorageAway, StorageFull
 
 TIME_DIGITS = 7
 SHARD_DIGITS = 2
+MARK = "storage-id"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -76,9 +79,25 @@ def probe() -> None:
         path.unlink(missing_ok=True)
 
 
-def is_there() -> bool:
-    """Whether the storage can be read at all: what is missing from one that can is gone."""
-    return incoming().is_dir() and blobs().is_dir()
+def read_mark() -> uuid.UUID | None:
+    """The storage's id; None when it has none that can be read. Raises OSError."""
+    try:
+        return uuid.UUID((root() / MARK).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def write_mark(value: uuid.UUID) -> None:
+    """Give the storage its id, in one step. Raises OSError."""
+    path = incoming() / uuid.uuid4().hex
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    try:
+        write_all(descriptor, str(value).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path.rename(root() / MARK)
+    _sync_directory(root())
 
 
 def key_of(file_id: uuid.UUID) -> str:
@@ -135,6 +154,81 @@ def sweep_incoming(older_than_seconds: float) -> int:
                 Path(entry.path).unlink()
                 removed += 1
     return removed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Something in a shard: whose it is, which attempt derived it (None: the bytes), where it lies, its age."""
+
+    file_id: uuid.UUID
+    attempt: int | None
+    path: Path
+    age_seconds: float
+
+
+def shards() -> Iterator[Path]:
+    """Every shard directory, youngest first; read as it is asked for. Raises OSError."""
+    for moment in sorted(_names(blobs()), reverse=True):
+        for shard in sorted(_names(blobs() / moment)):
+            yield blobs() / moment / shard
+
+
+def found_in(shard: Path) -> list[Found]:
+    """What lies in a shard under a file's id: its bytes, and what each attempt derived. Raises OSError."""
+    found = []
+    now = time.time()
+    for name in _names(shard):
+        with contextlib.suppress(ValueError, FileNotFoundError):  # no id of ours, or gone meanwhile
+            file_id = uuid.UUID(hex=name.removesuffix(".d"))
+            if not name.endswith(".d"):
+                found.append(
+                    Found(file_id=file_id, attempt=None, path=shard / name, age_seconds=_age(shard / name, now))
+                )
+                continue
+            for attempt in _names(shard / name):
+                path = shard / name / attempt
+                found.append(Found(file_id=file_id, attempt=int(attempt), path=path, age_seconds=_age(path, now)))
+    return found
+
+
+def remove_found(item: Found) -> None:
+    """Remove it, and the directory that it leaves empty. Raises OSError."""
+    if item.attempt is None:
+        item.path.unlink(missing_ok=True)
+        return
+    shutil.rmtree(item.path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        item.path.parent.rmdir()
+
+
+def remove_empty(shard: Path, older_than_seconds: float) -> None:
+    """Remove a shard, and its parent, when nothing lies in them any more and nothing has of late."""
+    for directory in (shard, shard.parent):
+        with contextlib.suppress(OSError):  # not empty, or gone
+            if _age(directory, time.time()) > older_than_seconds:
+                directory.rmdir()
+
+
+def has_bytes(key: str) -> bool:
+    """Whether there is anything under the key. Raises OSError when that cannot be said."""
+    try:
+        path_of(key).stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _age(path: Path, now: float) -> float:
+    """Seconds since the path was written, renamed or given anything."""
+    status = path.stat(follow_symlinks=False)
+    return now - max(status.st_mtime, status.st_ctime)
 
 
 def put(key: str, payload: bytes | Path) -> None:

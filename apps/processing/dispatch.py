@@ -4,9 +4,7 @@ The rows say what waits; it publishes their events, sends their messages, and no
 of these steps: what was not noted is done again, an event published twice is one event (the stream knows its number),
 and a message sent twice is one attempt (the claim is conditional).
 
-It also sweeps: sends again what was sent and never claimed, publishes what a dead process left unpublished, takes
-files from workers whose lease ended, and forgets expired idempotency keys. Only one dispatcher leads at a time; a
-second one stands by.
+It also sweeps (`sweep`). Only one dispatcher leads at a time; a second one stands by.
 """
 
 import logging
@@ -14,34 +12,29 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 import redis
 from celery import Celery
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
-from kombu.exceptions import ChannelError, OperationalError
+from kombu.exceptions import OperationalError
 
 from apps.events import connections, publish
-from apps.files import idempotency, lifecycle, storage
+from apps.files import lifecycle
 from apps.files.context import about
 from apps.files.errors import DatabaseAway
 from apps.files.models import File
 from apps.files.threads import connected
+from apps.processing.sweep import BATCH_FILES, QUEUE, Sweeper
 from apps.processing.wake import CHANNEL
 
 logger = logging.getLogger(__name__)
 
 TASK = "filewire.process"
-QUEUE = "filewire"
 LEADER = "filewire:dispatcher"
 LEADER_SECONDS = 5.0
-BATCH_FILES = 128
 POLL_SECONDS = 1.0
-UNPUBLISHED_SECONDS = 3.0
 PAUSE_SECONDS = 0.5
-INCOMING_GRACE_SECONDS = 60.0
 AWAY = (*connections.AWAY, OperationalError, DatabaseAway)
 
 # KEYS: leader. ARGV: name, milliseconds. Takes or keeps the lead; returns whether it is ours.
@@ -58,10 +51,13 @@ RESIGN = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL',
 class Dispatcher:
     """Runs until it is stopped; every method may be called again after any failure."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, beat: Callable[[], None] = lambda: None) -> None:
+        """`beat` is called in every round, of which there is one a second at least."""
         self._app = app
+        self._beat = beat
         self._name = uuid.uuid4().hex
         self._stopping = threading.Event()
+        self._sweeper = Sweeper(app, self._send)
         self._swept_at = 0.0
         self._away = False
 
@@ -76,11 +72,13 @@ class Dispatcher:
                 with connections.sync_client().pubsub(ignore_subscribe_messages=True) as words:  # type: ignore[no-untyped-call]
                     words.subscribe(CHANNEL)
                     while not self._stopping.is_set():
+                        self._beat()
                         more = self.turn()
                         if not more:
                             self._wait(words)
             except Exception as error:
                 self._report(error)
+                self._beat()
                 self._stopping.wait(PAUSE_SECONDS)
         self._resign()
         connection.close()
@@ -108,7 +106,7 @@ class Dispatcher:
             now = time.monotonic()
             if now - self._swept_at >= settings.FILEWIRE_SWEEP_SECONDS:
                 self._swept_at = now
-                self.sweep()
+                self._sweeper.sweep()
         if self._away:
             logger.info("the dispatcher goes on")
             self._away = False
@@ -162,56 +160,3 @@ class Dispatcher:
                     lifecycle.bury(file)
                 except OSError:
                     logger.warning("the bytes of a deleted file cannot be removed yet", exc_info=True)
-
-    # --- sweeping --------------------------------------------------------------------------------------------
-
-    def sweep(self) -> None:
-        """Put right what dead processes left; each step in one batch, by index. Raises what is away."""
-        steps: tuple[Callable[[], None], ...] = (
-            self._publish_late,
-            self._take_from_the_dead,
-            self._send_again,
-            self._forget,
-        )
-        for step in steps:
-            step()
-
-    def _publish_late(self) -> None:
-        for file in lifecycle.unpublished(UNPUBLISHED_SECONDS, BATCH_FILES):
-            if not publish.pending(file):
-                return
-            lifecycle.published(file)
-
-    def _take_from_the_dead(self) -> None:
-        for file in lifecycle.expired(BATCH_FILES):
-            with about(file=file.id, request=file.request_id):
-                logger.warning("attempt %d lost its worker", file.attempt)
-                if lifecycle.lose(file) and publish.pending(file):
-                    lifecycle.published(file)
-
-    def _send_again(self) -> None:
-        """Send again what was sent, not claimed, and cannot be in the queue any more: lost with the broker's data.
-
-        The queue is first in, first out: where it is not empty, what was sent well before something that is being
-        worked on is lost.
-        """
-        then = timezone.now() if not self._queued() else lifecycle.newest_claimed()
-        if then is None:
-            return
-        then = min(then, timezone.now()) - timedelta(seconds=settings.FILEWIRE_REDISPATCH_SECONDS)
-        files = lifecycle.dispatched_before(then, BATCH_FILES)
-        if files:
-            logger.warning("%d messages were lost with the broker's data; they are sent again", len(files))
-            self._send(files)
-
-    def _queued(self) -> int:
-        """How many messages wait in the broker's queue."""
-        with self._app.connection_for_write() as broker, broker.channel() as channel:
-            try:
-                return int(channel.queue_declare(QUEUE, passive=True).message_count)
-            except ChannelError:  # Redis keeps no empty list, so kombu finds no queue
-                return 0
-
-    def _forget(self) -> None:
-        storage.sweep_incoming(settings.FILEWIRE_UPLOAD_TOTAL_SECONDS + INCOMING_GRACE_SECONDS)
-        idempotency.forget_expired(BATCH_FILES)

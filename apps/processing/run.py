@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from apps.events import publish
-from apps.files import lifecycle, storage
+from apps.files import home, lifecycle, storage
 from apps.files.context import about
 from apps.files.errors import BytesMissing, DatabaseAway, StorageAway
 from apps.files.faults import as_transient
@@ -97,7 +97,7 @@ def _record_of(file: File, error: Exception, found: dict[str, Any]) -> Record:
         logger.warning("attempt %d: the child that worked on the file died", file.attempt)
         return lifecycle.lose
     if isinstance(error, FileGone):
-        if storage.is_there():
+        if _storage_is_ours():
             logger.error("attempt %d: the file's bytes are gone", file.attempt)
             return partial(lifecycle.fail, code="bytes_missing", detail=BytesMissing().detail)
         error = StorageAway()
@@ -107,6 +107,15 @@ def _record_of(file: File, error: Exception, found: dict[str, Any]) -> Record:
         return partial(lifecycle.retry, code=transient.code, detail=transient.detail)
     logger.error("attempt %d: an error nobody foresaw", file.attempt, exc_info=error)
     return partial(lifecycle.fail, code="processing_error", detail="The file could not be processed.", **found)
+
+
+def _storage_is_ours() -> bool:
+    """Whether what is missing from the storage is gone, and not the storage itself."""
+    try:
+        with connected():
+            return home.belongs()
+    except (OSError, DatabaseAway):
+        return False
 
 
 def _recorded(file: File, record: Record) -> bool:

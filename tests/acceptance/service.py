@@ -143,7 +143,7 @@ class Service:
 
     def stored(self) -> list[Path]:
         """Every file in the storage."""
-        return [path for path in (self.data / "files").rglob("*") if path.is_file()]
+        return [path for path in (self.data / "files").rglob("*") if path.is_file() and path.name != "storage-id"]
 
 
 def frames(

@@ -158,9 +158,7 @@ def leftovers(running: Service) -> list[Path]:
     return [
         path
         for path in running.stored()
-        if "probe-" not in path.name
-        and path.name != "storage-id"
-        and not any(part.removesuffix(".d") in known for part in path.parts)
+        if "probe-" not in path.name and not any(part.removesuffix(".d") in known for part in path.parts)
     ]
 
 

@@ -122,6 +122,7 @@ async def test_ready_is_each_part_by_its_name(data_directory):
         assert response.json() == {
             "status": "unavailable",
             "checks": {"database": "ok", "broker": "ok", "storage": "ok", "worker": "no worker answers"},
+            "queue": {"queued": 0, "oldest_seconds": None},
         }
         presence.announce(connections.sync_client(), "a-worker")
         for path in ("/readyz", "/readyz/"):
@@ -133,6 +134,17 @@ async def test_ready_is_each_part_by_its_name(data_directory):
         response = await client.get("/readyz")
         assert response.status_code == 503
         assert response.json()["checks"]["storage"] == "unavailable (NotADirectoryError)"
+
+
+async def test_f30_the_backlog_is_told():
+    """How many files wait, and for how long the one that should be next has."""
+    async with http_client() as client:
+        assert (await client.post("/upload/", params={"filename": "a"}, content=b"waits")).status_code == 201
+        first = (await client.get("/readyz")).json()["queue"]
+        assert first["queued"] == 1
+        assert 0 <= first["oldest_seconds"] < 60
+        again = (await client.get("/readyz")).json()["queue"]
+        assert again["oldest_seconds"] > first["oldest_seconds"]
 
 
 async def test_a_part_that_is_away_or_silent_is_unavailable(settings, monkeypatch):

@@ -19,7 +19,8 @@ from apps.events import connections, publish, stream
 from apps.files import idempotency, lifecycle, storage
 from apps.files.models import File, IdempotencyKey
 from apps.processing import dispatch, wake
-from apps.processing.dispatch import LEADER, QUEUE, Dispatcher
+from apps.processing.dispatch import LEADER, Dispatcher
+from apps.processing.sweep import QUEUE
 from project.celery import broker_url, configure
 from tests.unit.events.feeding import a_file, own_valkey, unsaved_file, until_now
 
@@ -353,9 +354,9 @@ def test_leftovers_of_uploads_are_swept(dispatcher, settings, stored):
     assert [path.name for path in stored.files()] == ["young"]
 
 
-def test_events_left_by_a_dead_process_are_published_once(dispatcher, monkeypatch):
+def test_events_left_by_a_dead_process_are_published_once(dispatcher, settings):
     """A worker that died between its record and its word is spoken for, and no event is doubled."""
-    monkeypatch.setattr(dispatch, "UNPUBLISHED_SECONDS", 0.0)
+    settings.FILEWIRE_REPUBLISH_SECONDS = 0.0
     file = a_file()
     dispatcher.turn()
     claimed = lifecycle.claim(file.id, 1)

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from apps.processing.dispatch import Dispatcher
+from project import pulse
 from project.celery import app
 
 
@@ -17,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until told to stop."""
-        dispatcher = Dispatcher(app)
+        dispatcher = Dispatcher(app, beat=pulse.beat)
 
         def stop(signum: int, frame: FrameType | None) -> None:
             dispatcher.stop()

@@ -70,12 +70,13 @@ class Command(BaseCommand):
         address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - compared, not bound
         url = f"http://{address}"
         children += [
-            Child("worker", [*manage, "worker"], shared, grace_seconds=20),
+            Child("worker", [*manage, "worker"], shared, grace_seconds=20, pulsing=True),
             Child(
                 "web",
                 [*manage, "web", f"--host={host}", f"--port={port}"],
                 {**MALLOC, **shared},
                 grace_seconds=15,
+                pulsing=True,
                 ready=lambda: _answers(f"{url}/healthz"),
             ),
         ]

@@ -35,6 +35,7 @@ class Command(BaseCommand):
             # SIGTERM: finish what runs, for as long as worker_soft_shutdown_timeout allows, then put it back
             environment={"REMAP_SIGTERM": "SIGQUIT"},
             grace_seconds=12,
+            pulsing=True,
         )
-        dispatcher = Child("dispatcher", [sys.executable, "manage.py", "dispatcher"], grace_seconds=5)
+        dispatcher = Child("dispatcher", [sys.executable, "manage.py", "dispatcher"], grace_seconds=5, pulsing=True)
         Supervisor([celery, dispatcher]).run()
