@@ -43,9 +43,10 @@ def configure(celery: Celery) -> None:
         task_reject_on_worker_lost=True,
         # One message a process: a long file does not hold back those behind it.
         worker_prefetch_multiplier=1,
-        # Longer than any attempt can take, or Redis would hand a running one out a second time.
+        # Longer than any attempt can take, or Redis would hand a running one out a second time. (It would be a message
+        # for nothing: the claim decides.) What a dead worker had reserved is sent again long before, by the sweep.
         broker_transport_options={
-            "visibility_timeout": int(limit) + 3600,
+            "visibility_timeout": settings.FILEWIRE_VISIBILITY_SECONDS,
             "socket_connect_timeout": settings.REDIS_CONNECT_SECONDS,
             # Longer than the 1 s that a worker's BRPOP waits, or idle workers would lose their connection.
             "socket_timeout": 10.0,
@@ -62,7 +63,7 @@ def configure(celery: Celery) -> None:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # A child's own clock ends it (`apps.processing.sandbox`). This is for a process of ours that hangs itself, on a
         # storage that does not answer, say: it is killed, and the lease it held runs out.
-        task_time_limit=limit + 60,
+        task_time_limit=limit + 30,
         # At SIGTERM: no new messages, and this long for what runs before it is put back.
         worker_soft_shutdown_timeout=8.0,
         worker_enable_soft_shutdown_on_idle=False,

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from apps.files.errors import DatabaseAway
+from apps.files.faults import is_database_away
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,7 +52,9 @@ def connected() -> Iterator[None]:
             connection.close()
     try:
         yield
-    except (OperationalError, InterfaceError) as error:
+    except Error as error:
+        if not is_database_away(error):
+            raise
         connection.close()
         raise DatabaseAway from error
     finally:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from apps.files import lifecycle, storage
 from apps.files.errors import Busy, DatabaseAway, FilewireError, StorageAway
+from apps.files.faults import is_database_away
 from apps.files.lifecycle import Held
 from apps.files.models import File
 from apps.files.threads import connected
@@ -143,10 +144,14 @@ class Committer:
         return True
 
     def _record(self, receipts: Sequence[Receipt], *, again: bool = True) -> None:
-        """Insert the rows together. Raises OperationalError or InterfaceError when some could not be."""
+        """Insert the rows together. Raises the database's error when it is away, and some could not be."""
         try:
             self._insert(receipts)
-        except (OperationalError, InterfaceError) as error:
+        except Exception as error:
+            if not is_database_away(error):
+                # One bad row must fail alone, whatever the database or its driver has against it.
+                self._record_each(receipts)
+                return
             if not again:
                 raise
             # The connection may have died before or after the COMMIT: look which rows are there, try the rest once.
@@ -159,20 +164,17 @@ class Committer:
             absent = [receipt for receipt in receipts if not receipt.recorded]
             if absent:
                 self._record(absent, again=False)
-        except Exception:
-            # One bad row must fail alone, whatever the database or its driver has against it.
-            self._record_each(receipts)
 
     def _record_each(self, receipts: Sequence[Receipt]) -> None:
-        """Insert the rows one by one. Raises OperationalError or InterfaceError, and leaves the rest then."""
+        """Insert the rows one by one. Raises the database's error when it is away, and leaves the rest then."""
         for receipt in receipts:
             try:
                 self._insert([receipt])
-            except (OperationalError, InterfaceError):
-                raise
             except FilewireError as error:
                 receipt.error = error
             except Exception as error:
+                if is_database_away(error):
+                    raise
                 logger.exception("a row was refused", extra={"file_id": str(receipt.file.id)})
                 receipt.error = StorageAway("The file could not be recorded.")
                 receipt.error.__cause__ = error
@@ -184,11 +186,10 @@ class Committer:
             receipt.sent = True
         try:
             lifecycle.receive([receipt.file for receipt in receipts], held)
-        except (OperationalError, InterfaceError):
-            raise
-        except BaseException:
-            for receipt in receipts:  # refused, and so rolled back
-                receipt.sent = False
+        except BaseException as error:
+            if not is_database_away(error):
+                for receipt in receipts:  # refused, and so rolled back
+                    receipt.sent = False
             raise
         for receipt in receipts:
             receipt.recorded = True

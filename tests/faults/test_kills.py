@@ -231,10 +231,11 @@ def test_a_retry_under_the_same_key_across_a_kill_is_one_file(running: Service):
     assert names == [answers[0].json()["id"]]
 
 
-def test_f30_without_a_worker_the_backlog_is_honest(running: Service):
+def test_f30_without_a_worker_the_backlog_is_honest():
     """Files wait as `queued`, and `readyz` says that no worker answers, and for how long files have waited."""
-    with Witness(running) as witness:
-        for process in [celery_main(running), *pool(running)]:
+    with drilled(**{**QUICK, "FILEWIRE_HANG_SECONDS": "120"}) as running, Witness(running) as witness:
+        stopped = [celery_main(running), *pool(running)]
+        for process in stopped:
             process.suspend()
         supervisor = running.named("manage.py worker")
         supervisor.suspend()
@@ -247,8 +248,9 @@ def test_f30_without_a_worker_the_backlog_is_honest(running: Service):
             age = found["queue"]["oldest_seconds"]
             until(lambda: _ready(running)["queue"]["oldest_seconds"] > age, 20, "its age grows")
         finally:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                supervisor.resume()
+            for process in (supervisor, *stopped):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
         witness.await_ends([file_id], 90)
         until(running.is_ready, 60, "ready again")
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.db import connections as database_connections
 from django.utils import timezone
 
@@ -194,6 +194,7 @@ def test_a_type_that_is_not_taken_is_a_failure(settings):
         (OSError(28, "no space"), "storage_full"),
         (MemoryError(), "memory_limit"),
         (OperationalError(), "database_unavailable"),
+        (DatabaseError("server closed the connection unexpectedly"), "database_unavailable"),
     ],
 )
 def test_f29_a_transient_fault_is_tried_again(monkeypatch, stored, fault, code):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
 
 from apps.files import ids, lifecycle, storage
@@ -19,6 +19,8 @@ from apps.uploads.commit import Receipt, close_committer, committer
 from tests.client import http_client
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
+# How the driver says that a connection broke: psycopg2 has two words for it.
+BROKEN = (OperationalError, DatabaseError)
 
 
 def receipt(content: bytes = b"x", **changes) -> Receipt:
@@ -200,7 +202,8 @@ async def test_a_connection_killed_between_batches_is_nobodys_error(tests_own, i
 
 
 @pytest.mark.parametrize("reached", [True, False])
-async def test_a_commit_whose_answer_was_lost_is_not_made_twice(reached, monkeypatch, stored):
+@pytest.mark.parametrize("error", BROKEN)
+async def test_a_commit_whose_answer_was_lost_is_not_made_twice(reached, monkeypatch, stored, error):
     """Whether or not the rows had reached the database when the connection broke, each is there once."""
     real, broken = lifecycle.receive, []
 
@@ -210,7 +213,7 @@ async def test_a_commit_whose_answer_was_lost_is_not_made_twice(reached, monkeyp
         broken.append(True)
         if reached:
             real(files, held)
-        raise OperationalError("server closed the connection unexpectedly")
+        raise error("server closed the connection unexpectedly")
 
     monkeypatch.setattr(lifecycle, "receive", receive)
     await asyncio.gather(*(committer().commit(receipt()) for _ in range(5)))
@@ -218,7 +221,8 @@ async def test_a_commit_whose_answer_was_lost_is_not_made_twice(reached, monkeyp
     assert len(stored.files()) == 5
 
 
-async def test_a_bad_row_fails_alone_on_the_second_connection_too(monkeypatch, stored, caplog):
+@pytest.mark.parametrize("error", BROKEN)
+async def test_a_bad_row_fails_alone_on_the_second_connection_too(monkeypatch, stored, caplog, error):
     """A connection that breaks under a batch with one bad row in it: the good are recorded, the bad one refused."""
     real, broken = lifecycle.receive, []
 
@@ -226,7 +230,7 @@ async def test_a_bad_row_fails_alone_on_the_second_connection_too(monkeypatch, s
         if broken:
             return real(files, held)
         broken.append(True)
-        raise OperationalError("server closed the connection unexpectedly")
+        raise error("server closed the connection unexpectedly")
 
     monkeypatch.setattr(lifecycle, "receive", receive)
     receipts = [receipt() for _ in range(4)]
@@ -237,7 +241,10 @@ async def test_a_bad_row_fails_alone_on_the_second_connection_too(monkeypatch, s
     assert len(stored.files()) == 3
 
 
-async def test_a_database_that_goes_while_rows_are_tried_singly_spares_what_is_recorded(monkeypatch, stored, caplog):
+@pytest.mark.parametrize("error", BROKEN)
+async def test_a_database_that_goes_while_rows_are_tried_singly_spares_what_is_recorded(
+    monkeypatch, stored, caplog, error
+):
     """Those before the break are answered 201, the refused one stays refused, those after it are told 503."""
     real, singles = lifecycle.receive, []
 
@@ -245,7 +252,7 @@ async def test_a_database_that_goes_while_rows_are_tried_singly_spares_what_is_r
         if len(files) == 1:
             singles.append(files[0])
             if len(singles) > 2:
-                raise OperationalError("server closed the connection unexpectedly")
+                raise error("server closed the connection unexpectedly")
         return real(files, held)
 
     monkeypatch.setattr(lifecycle, "receive", receive)
@@ -257,11 +264,12 @@ async def test_a_database_that_goes_while_rows_are_tried_singly_spares_what_is_r
     assert len(stored.files()) == 2  # one recorded, one in doubt
 
 
-async def test_rows_in_doubt_keep_their_bytes(monkeypatch, stored):
+@pytest.mark.parametrize("error", BROKEN)
+async def test_rows_in_doubt_keep_their_bytes(monkeypatch, stored, error):
     """When not even a look is possible, the client is told 503, and a row that may be there is not left bare."""
 
     def receive(files, held):
-        raise OperationalError("server closed the connection unexpectedly")
+        raise error("server closed the connection unexpectedly")
 
     monkeypatch.setattr(lifecycle, "receive", receive)
     monkeypatch.setattr(lifecycle, "recorded", lambda ids: receive(ids, {}))
