@@ -69,6 +69,20 @@ def test_every_dependency_has_its_reason():
     assert listed - {"package"} == asked
 
 
+def test_every_guarantee_is_shown_by_a_test():
+    """docs/guarantees.md names tests that there are, and each test of the fault suite is named by it or of its kind."""
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)\(", path.read_text())
+    }
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert named <= written, named - written
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "guarantee | it rests on" not in line]
+    assert all(re.search(r"`test_\w+`", row) for row in rows)
+
+
 def test_the_kinds_are_the_same_everywhere():
     """The record's kinds are those that detection can tell."""
     assert tuple(Kind.values) == KINDS
