@@ -34,7 +34,7 @@ test: $(VENV)/dev  ## every test, on PostgreSQL and on SQLite
 	@exec $(BIN)/python -m tests
 
 faults: $(VENV)/dev  ## what holds while parts are killed, stopped, emptied and filled (minutes)
-	@exec $(BIN)/python -m tests -q tests/faults
+	@exec $(BIN)/python -m tests.faults
 
 lint: $(VENV)/dev  ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -115,7 +115,7 @@ def test_f03_a_poison_file_ends_and_others_go_on(running: Service):
 def test_a_worker_that_is_told_to_stop_puts_its_file_back():
     """SIGTERM of the worker in a long task: the next attempt begins long before a lease would have ended."""
     with drilled(FILEWIRE_LEASE_SECONDS="120") as running, Witness(running) as witness:
-        file_id = busy(running, witness, 15)
+        file_id = busy(running, witness, 12)
         running.named("manage.py worker").terminate()
         began = time.monotonic()
         witness.await_event(file_id, "file.queued", seconds=30, attempt=2)
