@@ -47,6 +47,8 @@ def configure(celery: Celery) -> None:
         # for nothing: the claim decides.) What a dead worker had reserved is sent again long before, by the sweep.
         broker_transport_options={
             "visibility_timeout": settings.FILEWIRE_VISIBILITY_SECONDS,
+            # Look for such messages every 10 s; by default kombu does every 100.
+            "unacked_restore_throttle": 1,
             "socket_connect_timeout": settings.REDIS_CONNECT_SECONDS,
             # Longer than the 1 s that a worker's BRPOP waits, or idle workers would lose their connection.
             "socket_timeout": 10.0,

@@ -51,8 +51,8 @@ PARTS: dict[str, Callable[[Service, random.Random], psutil.Process]] = {
 
 def contents(chance: random.Random) -> bytes:
     """A file of some sort: text, a picture, or a drill that lasts, fails or kills."""
-    drills = ("sleep 0.3", "sleep 1", "sleep 3", "fail", "exit 3", "no")
-    sort = chance.choice(("text", "text", "text", "picture", "drill", "drill"))
+    drills = ("sleep 0.3", "sleep 1", "sleep 2", "fail", "exit 3", "no")
+    sort = chance.choice(("text", "text", "text", "picture", "drill"))
     if sort == "text":
         return b"%d\n" % chance.getrandbits(64)
     return samples.jpeg() if sort == "picture" else drill(chance.choice(drills))
@@ -68,7 +68,7 @@ def upload_on(running: Service, chance: random.Random, over: threading.Event, id
                 ids.append(answer.json()["id"])
             else:
                 assert answer.status_code in (503, 507), answer.text
-        over.wait(chance.uniform(0, 0.1))
+        over.wait(chance.uniform(0, 0.5))
 
 
 def harm(running: Service, broker: Valkey, chance: random.Random) -> str:
