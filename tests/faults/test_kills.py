@@ -146,6 +146,7 @@ def test_whatever_hangs_the_files_end(victim: str):
         file_id = busy(running, witness, 2)
         hung = HUNG[victim](running)
         hung.suspend()
+        until(lambda: not hung.is_running() or hung.status() == psutil.STATUS_STOPPED, 10, "it stands still")
         until(lambda: not hung.is_running() or hung.status() != psutil.STATUS_STOPPED, 120, f"{victim} is ended")
         until(running.is_ready, 60, "ready again")
         ids = [file_id] + [running.upload(b"after %d\n" % number)["id"] for number in range(6)]
