@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults corpus lint types imports check load requirements clean
+.PHONY: help run test faults corpus fuzz lint types imports check load requirements clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -52,6 +52,9 @@ load: $(VENV)/dev  ## requests a second, beside plain DRF (needs wrk)
 
 corpus: $(VENV)/dev  ## DIR=folder: every file of it through a running service, and what became of each
 	@exec $(BIN)/python -m tests.load.corpus "$(DIR)"
+
+fuzz: $(VENV)/dev  ## SECONDS=600 DIR=folder: mutants of files, each in a child of its own
+	@exec $(BIN)/python -m tests.load.fuzz --seconds $(or $(SECONDS),600) $(if $(DIR),--folder "$(DIR)")
 
 requirements: $(VENV)/dev  ## compile requirements/*.in into pinned *.txt
 	@for name in base production embedded dev; do \

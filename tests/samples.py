@@ -554,7 +554,7 @@ EXPECTED: dict[Callable[[], bytes], tuple[str, str]] = {
     ods: (f"{_ODF}.spreadsheet", "table"),
     parquet: ("application/vnd.apache.parquet", "table"),
     json: ("application/json", "data"),
-    ndjson: ("application/x-ndjson", "data"),
+    ndjson: ("application/x-ndjson", "table"),
     xml: ("application/xml", "data"),
     yaml: ("application/yaml", "data"),
     toml: ("application/toml", "data"),

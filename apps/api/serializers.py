@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.files.document import document
 from apps.files.models import File, Status
-from apps.processing import plugins
+from apps.processing import kinds, plugins
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -14,6 +15,11 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
     code = serializers.CharField(help_text="Stable; listed in the documents.")
     detail = serializers.CharField()
+
+
+@extend_schema_field(kinds.result_schema())
+class ResultField(serializers.DictField):
+    """What was found out about a file: the schema of its kind."""
 
 
 class FileSerializer(serializers.Serializer[File]):
@@ -33,7 +39,7 @@ class FileSerializer(serializers.Serializer[File]):
     progress = serializers.IntegerField(min_value=0, max_value=100)
     attempt = serializers.IntegerField(min_value=1)
     processed_at = serializers.DateTimeField(allow_null=True)
-    result = serializers.DictField(allow_null=True, help_text="What was found out; depends on the kind.")
+    result = ResultField(allow_null=True, help_text="What was found out; depends on the kind.")
     derived = serializers.DictField(child=serializers.URLField(), help_text="Derived files by name.")
     error = ErrorSerializer(allow_null=True)
 

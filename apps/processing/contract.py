@@ -20,6 +20,17 @@ KINDS: Final = ("image", "text", "table", "data", "document", "audio", "video", 
 """Every value the `kind` of a file can have."""
 
 FAILURE_CODES: Final[Mapping[str, str]] = {
+    "archive_bomb": "The archive unpacks to far more than it is.",
+    "archive_broken": "The archive is damaged and cannot be read.",
+    "archive_too_large": "The archive's list of entries is larger than this service reads.",
+    "archive_unsupported": "The archive is packed in a way that this service cannot read.",
+    "audio_broken": "The sound is damaged and cannot be read.",
+    "audio_unsupported": "The sound is of a format that this service cannot read.",
+    "data_bomb": "The data's references unfold to far more than it is.",
+    "data_too_deep": "The data is nested deeper than this service follows.",
+    "data_too_large": "The data is larger than this service reads of its format.",
+    "document_broken": "The document is damaged and cannot be read.",
+    "document_too_large": "The document unpacks to more, or is nested deeper, than this service reads.",
     "image_broken": "The image is damaged and cannot be read.",
     "image_too_large": "The image is larger than this service decodes.",
     "image_truncated": "The image ends before all of its pixels have been read.",
@@ -28,6 +39,12 @@ FAILURE_CODES: Final[Mapping[str, str]] = {
     "open_files_limit": "Processing opened more files than this service allows.",
     "output_limit": "Processing wrote a larger file than this service allows.",
     "processing_timeout": "Processing took longer than this service allows.",
+    "table_broken": "The table is damaged and cannot be read.",
+    "table_too_large": "The table unpacks to more than this service reads.",
+    "table_unsupported": "The table is of a format that this service cannot read.",
+    "video_broken": "The film is damaged and cannot be read.",
+    "video_too_large": "The film's pictures are larger than this service decodes.",
+    "video_unsupported": "The film is of a format that this service cannot read.",
     "type_not_accepted": "Files of this type are not accepted here.",
 }
 """Each code a processor can fail with, and the sentence told when it has nothing more precise to say."""
@@ -53,13 +70,15 @@ class ProcessingFailed(Exception):  # It is an outcome, and reads as one in `exc
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One file to work on: where it is, how large (bytes), what it was called, its SHA-256 in hex, where to write."""
+    """One file to work on: where it is, how large (bytes), what it was called and declared to be, its SHA-256 in hex,
+    where to write."""
 
     path: Path
     size: int
     name: str
     sha256: str
     workdir: Path
+    declared_content_type: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

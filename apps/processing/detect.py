@@ -132,7 +132,7 @@ _KIND_OF: Mapping[str, str] = {
     "application/vnd.sqlite3": "data",
     "application/x-7z-compressed": "archive",
     "application/x-bzip2": "archive",
-    "application/x-ndjson": "data",
+    "application/x-ndjson": "table",
     "application/x-ole-storage": "document",
     "application/x-subrip": "text",
     "application/x-tar": "archive",

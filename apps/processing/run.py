@@ -143,7 +143,14 @@ def _process(file: File, lease: "Lease") -> tuple[Outcome, dict[str, dict[str, A
     storage.discard_derived(key)  # what earlier attempts made is nobody's any more
     workdir = storage.workdir(key, file.attempt)
     outcome = isolation.process(
-        Task(path=storage.path_of(key), size=file.size, name=file.name, sha256=file.sha256, workdir=workdir),
+        Task(
+            path=storage.path_of(key),
+            size=file.size,
+            name=file.name,
+            sha256=file.sha256,
+            workdir=workdir,
+            declared_content_type=file.declared_content_type,
+        ),
         Limits(
             seconds=settings.FILEWIRE_PROCESSING_SECONDS,
             cpu_seconds=settings.FILEWIRE_PROCESSING_CPU_SECONDS,

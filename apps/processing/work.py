@@ -11,6 +11,7 @@ from pathlib import Path
 from . import plugins, processors
 from .contract import Job, Outcome, Task
 from .detect import HEAD_BYTES, Detected, detect
+from .mismatch import mismatch
 
 
 def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], None]) -> Outcome:
@@ -30,7 +31,11 @@ def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], 
         workdir=task.workdir,
         report=report,
     )
-    return process(job)
+    outcome = process(job)
+    contradiction = mismatch(task.declared_content_type, task.name, detected.content_type)
+    if contradiction is None:
+        return outcome
+    return Outcome(result={**outcome.result, "type_mismatch": contradiction}, derived=outcome.derived)
 
 
 def prepare() -> None:

@@ -143,7 +143,9 @@ class Service:
 
     def stored(self) -> list[Path]:
         """Every file in the storage."""
-        return [path for path in (self.data / "files").rglob("*") if path.is_file() and path.name != "storage-id"]
+        # os.walk passes over a directory that has just gone
+        found = [Path(folder) / name for folder, _, names in os.walk(self.data / "files") for name in names]
+        return [path for path in found if path.name != "storage-id"]
 
 
 def frames(

@@ -1,6 +1,6 @@
 """`python -m tests.faults`: the whole suite, its files side by side, for they wait most of their time.
 
-Arguments go to pytest. FILEWIRE_FAULT_FILES says how many files run at once (3).
+Arguments go to pytest. FILEWIRE_FAULT_FILES says how many files run at once (4).
 """
 
 import os
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LONGEST_FIRST = ("test_kills.py", "test_surroundings.py", "test_many.py")
+LONGEST_FIRST = ("test_kills.py", "test_hangs.py", "test_surroundings.py", "test_many.py")
 
 
 def run(path: Path) -> tuple[Path, int, float, str]:
@@ -27,7 +27,7 @@ def main() -> int:
     paths = sorted(HERE.glob("test_*.py"))
     paths.sort(key=lambda path: LONGEST_FIRST.index(path.name) if path.name in LONGEST_FIRST else len(LONGEST_FIRST))
     began, failed = time.monotonic(), 0
-    with ThreadPoolExecutor(int(os.environ.get("FILEWIRE_FAULT_FILES", "3"))) as threads:
+    with ThreadPoolExecutor(int(os.environ.get("FILEWIRE_FAULT_FILES", "4"))) as threads:
         for path, status, seconds, output in threads.map(run, paths):
             failed |= status
             print(f"=== {path.name}: {'failed' if status else 'passed'} in {seconds:.0f} s\n{output}", flush=True)

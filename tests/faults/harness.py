@@ -191,3 +191,36 @@ def sandboxes(running: Service) -> list[psutil.Process]:
 def working(running: Service) -> list[psutil.Process]:
     """The children that work on a file just now."""
     return [child for sandbox in sandboxes(running) for child in sandbox.children()]
+
+
+def is_stopped(process: psutil.Process) -> bool:
+    """Whether it stands still; not when it has gone."""
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it has gone, or is only waiting to be buried."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def busy(running: Service, witness: Witness, seconds: float) -> str:
+    """The id of a file that a child has begun to work on for so long."""
+    file_id = running.upload(drill(f"sleep {seconds:g}"), "long.drill")["id"]
+    witness.await_event(file_id, "file.progress", seconds=60)
+    return file_id
+
+
+def one_working(running: Service) -> psutil.Process:
+    """The one child that works just now."""
+    return until(lambda: working(running)[:1], 20, "a child works")[0]
+
+
+def worker_of(child: psutil.Process) -> psutil.Process:
+    """The Celery process whose sandbox forked this child."""
+    return child.parent().parent()

@@ -16,14 +16,18 @@ from tests.faults.harness import (
     QUICK,
     TERMINAL,
     Witness,
+    busy,
     celery_main,
     drill,
     drilled,
+    has_ended,
     leftovers,
+    one_working,
     pool,
     sandboxes,
     verify,
     words_of,
+    worker_of,
     working,
 )
 
@@ -33,23 +37,6 @@ def running() -> Iterator[Service]:
     """A service with short delays."""
     with drilled(**QUICK) as found:
         yield found
-
-
-def busy(running: Service, witness: Witness, seconds: float) -> str:
-    """The id of a file that a child has begun to work on for so long."""
-    file_id = running.upload(drill(f"sleep {seconds:g}"), "long.drill")["id"]
-    witness.await_event(file_id, "file.progress", seconds=60)
-    return file_id
-
-
-def one_working(running: Service) -> psutil.Process:
-    """The one child that works just now."""
-    return until(lambda: working(running)[:1], 20, "a child works")[0]
-
-
-def worker_of(child: psutil.Process) -> psutil.Process:
-    """The Celery process whose sandbox forked this child."""
-    return child.parent().parent()
 
 
 def celery_group(running: Service) -> None:
@@ -128,39 +115,6 @@ def test_a_worker_that_is_told_to_stop_puts_its_file_back():
     print(f"put back after {put_back_after:.1f} s")
 
 
-HUNG: dict[str, Callable[[Service], psutil.Process]] = {
-    "the child": one_working,
-    "its sandbox": lambda running: one_working(running).parent(),
-    "Celery's process": lambda running: worker_of(one_working(running)),
-    "Celery's first process": celery_main,
-    "the worker's supervisor": lambda running: running.named("manage.py worker"),
-    "the dispatcher": lambda running: running.named("manage.py dispatcher"),
-    "web": lambda running: running.named("manage.py web"),
-}
-
-
-@pytest.mark.parametrize("victim", HUNG)
-def test_whatever_hangs_the_files_end(victim: str):
-    """SIGSTOP in the middle of the work: the file, and those that come after, end; no stopped process is left over."""
-    with drilled(**QUICK, FILEWIRE_PROCESSING_SECONDS="6") as running, Witness(running) as witness:
-        file_id = busy(running, witness, 2)
-        hung = HUNG[victim](running)
-        hung.suspend()
-        until(lambda: not hung.is_running() or hung.status() == psutil.STATUS_STOPPED, 10, "it stands still")
-        until(lambda: not hung.is_running() or hung.status() != psutil.STATUS_STOPPED, 120, f"{victim} is ended")
-        until(running.is_ready, 60, "ready again")
-        ids = [file_id] + [running.upload(b"after %d\n" % number)["id"] for number in range(6)]
-        witness.await_ends(ids, 90)
-        found = verify(running, witness, ids)
-        until(lambda: leftovers(running) == [], 20, "nothing is left over")
-        stopped = [p for p in running.processes() if p.status() == psutil.STATUS_STOPPED]
-        assert stopped == []
-    if victim in ("the child", "its sandbox"):
-        assert found[file_id]["error"]["code"] == "processing_timeout"
-    else:
-        assert found[file_id]["status"] == "processed"
-
-
 def test_no_process_of_a_dead_celery_is_left(running: Service):
     """With Celery's first process its workers, their sandboxes and their children go, within seconds."""
     with Witness(running) as witness:
@@ -169,7 +123,7 @@ def test_no_process_of_a_dead_celery_is_left(running: Service):
         assert len(old) >= 1 + 2 * len(sandboxes(running))
         celery_main(running).kill()
         _, alive = psutil.wait_procs(old, timeout=10)
-        assert [words_of(process) for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+        assert [words_of(process) for process in alive if not has_ended(process)] == []
         witness.await_ends([file_id], 60)
 
 

@@ -8,12 +8,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import psutil
 import pytest
 import redis
 
 from tests.acceptance.service import Service, until
-from tests.faults.harness import QUICK, Witness, celery_main, drill, drilled, leftovers, pool, sandboxes, verify
+from tests.faults.harness import (
+    QUICK,
+    Witness,
+    celery_main,
+    drill,
+    drilled,
+    has_ended,
+    leftovers,
+    pool,
+    sandboxes,
+    verify,
+)
 from tests.servers import Valkey, valkey
 
 MIB = 1024 * 1024
@@ -175,4 +185,4 @@ def test_no_descriptor_and_no_bytes_are_left_after_all_of_it(running: Service):
         time.sleep(0.05)
     assert leftovers(running) == []
     assert running.stored() == []
-    assert all(process.num_fds() < 200 for process in running.processes() if process.status() != psutil.STATUS_ZOMBIE)
+    assert all(process.num_fds() < 200 for process in running.processes() if not has_ended(process))

@@ -22,6 +22,7 @@ from tests.faults.harness import (
     celery_main,
     drill,
     drilled,
+    is_stopped,
     leftovers,
     pool,
     sandboxes,
@@ -118,9 +119,7 @@ def test_whatever_dies_every_acknowledged_file_ends_once():
         witness.await_ends(ids, 120)
         found = verify(running, witness, ids)
         until(lambda: not leftovers(running), 30, "nothing is left over")
-        until(
-            lambda: not [p for p in running.processes() if p.status() == psutil.STATUS_STOPPED], 20, "nobody is stopped"
-        )
+        until(lambda: not any(is_stopped(one) for one in running.processes()), 20, "nobody is stopped")
         codes = {(file["error"] or {}).get("code") for file in found.values()}
         assert codes <= {None, "drill_failed", "worker_lost"}
         assert len(ids) >= LEAST_FILES

@@ -4,10 +4,14 @@ import re
 import tomllib
 from pathlib import Path
 
+import jsonschema
+
 import project.settings
 from apps.files import errors, faults
 from apps.files.models import Kind
+from apps.processing import kinds
 from apps.processing.contract import FAILURE_CODES, KINDS
+from project.management.commands import kinds as kinds_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -55,6 +59,16 @@ def test_every_failure_code_is_documented():
     page = (ROOT / "docs" / "errors.md").read_text()
     transient = {"storage_unavailable", "storage_full", "database_unavailable", faults.OutOfMemory.code}
     assert codes_of(page, "## Codes of failed files") == set(FAILURE_CODES) | ALSO_FAIL | transient
+
+
+def test_the_kinds_results_are_the_processors():
+    """kinds.json and docs/kinds.md are what `manage.py kinds` makes of the processors' schemas."""
+    schemas = kinds_command.gathered()
+    assert schemas == kinds.schemas()
+    assert (ROOT / "docs" / "kinds.md").read_text() == kinds_command.page(schemas)
+    for kind, schema in schemas.items():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert all(field.get("description") for field in schema["properties"].values()), kind
 
 
 def test_every_dependency_has_its_reason():

@@ -21,12 +21,12 @@ FALLBACK: Final = "fallback"
 PROCESSORS: Final[Mapping[str, str]] = {
     "image": "image",
     "text": "text",
-    "table": FALLBACK,
-    "data": FALLBACK,
-    "document": FALLBACK,
-    "audio": FALLBACK,
-    "video": FALLBACK,
-    "archive": FALLBACK,
+    "table": "table",
+    "data": "data",
+    "document": "document",
+    "audio": "audio",
+    "video": "video",
+    "archive": "archive",
     "other": FALLBACK,
 }
 """Kind of file → module of this package whose `process` takes it. A new processor is one line here."""

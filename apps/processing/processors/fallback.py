@@ -5,12 +5,30 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
-from ..contract import Job, Outcome
+from ..contract import JSON, Job, Outcome
 
 ENTROPY_BLOCK_BYTES = 16 * 1024
 ENTROPY_BLOCKS = 32
+
+
+SCHEMA: Final[Mapping[str, JSON]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "other",
+    "description": "What can be said of any bytes. Also the result of a type that is told and not read.",
+    "type": "object",
+    "properties": {
+        "content_type": {"type": "string", "description": "From the bytes."},
+        "size": {"type": "integer", "description": "Bytes."},
+        "sha256": {"type": "string", "description": "Hexadecimal."},
+        "entropy_bits_per_byte": {"type": "number", "description": "0, one value only, to 8, as if random."},
+    },
+    "required": ["content_type", "size", "sha256", "entropy_bits_per_byte"],
+    "additionalProperties": False,
+}
 
 
 def process(job: Job) -> Outcome:

@@ -23,7 +23,7 @@ import blurhash  # type: ignore[import-untyped]  # It ships no types; `encode` i
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
-from . import fallback
+from . import fallback, svg
 
 MAX_PIXELS: Final = 100_000_000
 """Width times height of one frame."""
@@ -57,6 +57,32 @@ _FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
     "image/jp2": ("JPEG2000",),
 }
 
+SCHEMA: Final[Mapping[str, JSON]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "image",
+    "description": "A picture's facts. Of an SVG, which is never drawn, its size and what is in it.",
+    "type": "object",
+    "properties": {
+        "format": {"type": ["string", "null"], "description": "JPEG, PNG, GIF, WEBP, TIFF, BMP, AVIF, ICO, SVG …"},
+        "mode": {"type": "string", "description": "Pillow's name of its pixels: RGB, RGBA, L, P, CMYK …"},
+        "width": {"type": ["number", "null"], "description": "Pixels, as it is shown."},
+        "height": {"type": ["number", "null"], "description": "Pixels, as it is shown."},
+        "frames": {"type": "integer", "description": "Frames or pages."},
+        "duration_seconds": {"type": ["number", "null"], "description": "Of an animation, at its first frame's pace."},
+        "orientation": {"type": "integer", "description": "EXIF's, 1 to 8; it is applied to what is derived."},
+        "has_transparency": {"type": "boolean", "description": "Whether any of it may be seen through."},
+        "dominant_color": {"type": ["string", "null"], "description": "`#rrggbb`."},
+        "blurhash": {"type": "string", "description": "A placeholder of 28 characters: https://blurha.sh"},
+        "exif": {"type": "object", "description": "What the camera says of itself and the exposure; never where."},
+        "view_box": {"type": ["array", "null"], "items": {"type": "number"}, "description": "Of an SVG."},
+        "elements": {"type": "integer", "description": "Of an SVG."},
+        "has_script": {"type": "boolean", "description": "Of an SVG: whether it would run something."},
+        "external_references": {"type": "integer", "description": "Of an SVG: what it would fetch; nothing is."},
+    },
+    "required": ["format", "width", "height"],
+    "additionalProperties": False,
+}
+
 # Memory for a pixel: in Pillow's modes (others take four bytes), and in decoders that keep more than Pillow's
 # own copy: libwebp keeps two canvases besides, libavif the picture in YUV.
 _BYTES_PER_PIXEL: Final[Mapping[str, int]] = {"1": 2, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
@@ -71,6 +97,8 @@ def process(job: Job) -> Outcome:
 
     Fails with `image_too_large`, `image_broken`, `image_truncated` or `image_unsupported`.
     """
+    if job.content_type == "image/svg+xml":
+        return Outcome(result=svg.survey(job))
     formats = _FORMATS.get(job.content_type)
     if formats is None:
         return fallback.process(job)
@@ -115,6 +143,7 @@ def _process(job: Job, formats: tuple[str, ...]) -> Outcome:
     )
     job.report(90)
     result |= {
+        "duration_seconds": _duration_seconds(image, frames),
         "width": size[0],
         "height": size[1],
         "orientation": orientation,
@@ -125,6 +154,14 @@ def _process(job: Job, formats: tuple[str, ...]) -> Outcome:
     }
     job.report(100)
     return Outcome(result=result, derived=derived)
+
+
+def _duration_seconds(image: Image.Image, frames: int) -> float | None:
+    """How long an animation lasts, at the pace of its first frame; None of what is none."""
+    duration = image.info.get("duration")
+    if frames < 2 or not isinstance(duration, int | float) or not 0 < duration < 10**7:
+        return None
+    return round(duration * frames / 1000, 3)
 
 
 # --- faults ---------------------------------------------------------------------------------------------

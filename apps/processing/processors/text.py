@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +25,26 @@ LANGUAGE_MIN_LETTERS: Final = 60
 LANGUAGE_MIN_WORDS: Final = 15
 """With fewer letters, letters less than half of all characters, or, in ASCII, fewer different words than this,
 any language named would be a guess."""
+
+SCHEMA: Final[Mapping[str, JSON]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "text",
+    "description": "How a text is written, how much there is of it, and how it begins.",
+    "type": "object",
+    "properties": {
+        "encoding": {"type": "string", "description": "As Python names it."},
+        "bom": {"type": "boolean", "description": "Whether it begins with a byte order mark."},
+        "newlines": {"type": "string", "description": "lf, crlf, cr, mixed, or none."},
+        "lines": {"type": "integer", "description": "Lines."},
+        "words": {"type": "integer", "description": "Words."},
+        "characters": {"type": "integer", "description": "Code points."},
+        "invalid_sequences": {"type": "integer", "description": "Bytes that are none of the encoding."},
+        "language": {"type": ["string", "null"], "description": "ISO 639-1, where it can be told."},
+        "preview": {"type": "string", "description": "The first 500 characters."},
+    },
+    "required": ["encoding", "bom", "newlines", "lines", "words", "characters", "invalid_sequences", "preview"],
+    "additionalProperties": False,
+}
 
 _BOMS: Final[tuple[tuple[bytes, str], ...]] = (
     (codecs.BOM_UTF8, "utf-8"),

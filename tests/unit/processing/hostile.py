@@ -140,9 +140,10 @@ def do_shout(task, found, report) -> Outcome:
 
 def do_linger(task, found, report) -> Outcome:
     """Leave a process behind that holds everything open."""
-    if os.fork() == 0:
+    left = os.fork()
+    if left == 0:
         time.sleep(3600)
-    return Outcome(result={"left": True})
+    return Outcome(result={"left": left})
 
 
 def do_link(task, found, report) -> Outcome:

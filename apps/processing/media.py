@@ -1,0 +1,129 @@
+"""What sound and film share: a container opened without giving its demuxer anything but the file's own bytes.
+
+FFmpeg opens what a file names (playlists, external tracks) when it is let: here the demuxer is chosen by the detected
+type, from a list without any that read other files, and it gets an open file, so that it has no protocol at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from typing import Any, BinaryIO, Final
+
+import av
+import av.error
+import av.logging
+
+from .contract import JSON, Job, ProcessingFailed
+
+PROBE_BYTES: Final = 4 * 1024 * 1024
+PROBE_MICROSECONDS: Final = 5_000_000
+STREAMS: Final = 100
+TAGS: Final = 40
+TAG_CHARACTERS: Final = 500
+LONGEST_SECONDS: Final = 366 * 24 * 3600  # beyond that the header lies
+
+FORMATS: Final[Mapping[str, str]] = {
+    "audio/mpeg": "mp3",
+    "audio/flac": "flac",
+    "audio/ogg": "ogg",
+    "application/ogg": "ogg",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/vnd.wave": "wav",
+    "audio/mp4": "mp4",
+    "audio/x-m4a": "mp4",
+    "audio/aac": "aac",
+    "audio/aiff": "aiff",
+    "audio/amr": "amr",
+    "audio/basic": "au",
+    "video/mp4": "mp4",
+    "video/quicktime": "mp4",
+    "video/3gpp": "mp4",
+    "video/3gpp2": "mp4",
+    "video/x-m4v": "mp4",
+    "video/webm": "matroska",
+    "audio/webm": "matroska",
+    "video/matroska": "matroska",
+    "video/x-matroska": "matroska",
+    "audio/matroska": "matroska",
+    "video/x-msvideo": "avi",
+    "video/avi": "avi",
+    "video/ogg": "ogg",
+    "video/mp2t": "mpegts",
+    "video/mpeg": "mpeg",
+    "video/x-flv": "flv",
+    "video/x-ms-wmv": "asf",
+    "video/x-ms-asf": "asf",
+    "audio/x-ms-wma": "asf",
+}
+
+# What FFmpeg raises for a file that is damaged. ValueError and the like come from PyAV for headers that lie.
+BROKEN = (av.error.FFmpegError, ValueError, OverflowError, ZeroDivisionError, EOFError, UnicodeError, AssertionError)
+
+
+@contextlib.contextmanager
+def opened(job: Job, kind: str) -> Iterator[Any]:
+    """The container. Raises ProcessingFailed where it cannot be opened, or is of a type that is not."""
+    name = FORMATS.get(job.content_type)
+    if name is None:
+        raise ProcessingFailed(f"{kind}_unsupported")
+    av.logging.set_level(None)
+    options = {
+        "probesize": str(PROBE_BYTES),
+        "analyzeduration": str(PROBE_MICROSECONDS),
+        "max_streams": str(STREAMS),
+        "max_probe_packets": "500",
+    }
+    if name == "mp4":
+        options |= {"enable_drefs": "0", "use_absolute_path": "0"}
+    with contextlib.ExitStack() as stack:
+        file: BinaryIO = stack.enter_context(job.path.open("rb"))
+        try:
+            container = stack.enter_context(
+                av.open(file, mode="r", format=name, options=options, metadata_errors="replace")
+            )
+        except BROKEN as error:
+            raise ProcessingFailed(f"{kind}_broken") from error
+        yield container
+
+
+def seconds_of(container: Any, stream: Any | None) -> float | None:
+    """How long it is, as it says; None where it does not, or lies."""
+    for value, base in (
+        (container.duration, Fraction(1, av.time_base)),
+        (getattr(stream, "duration", None), getattr(stream, "time_base", None)),
+    ):
+        if value and base and 0 < value * base < LONGEST_SECONDS:
+            return round(float(value * base), 3)
+    return None
+
+
+def tags_of(*owners: Any) -> dict[str, JSON]:
+    """The tags of the container, then those of its streams that it lacks; names in lower case, all of it bounded."""
+    found: dict[str, JSON] = {}
+    for owner in owners:
+        for name, value in dict(getattr(owner, "metadata", None) or {}).items():
+            key = str(name).lower()[:64]
+            if len(found) < TAGS and key not in found and str(value).strip():
+                found[key] = str(value)[:TAG_CHARACTERS]
+    return found
+
+
+def number(value: Any) -> float | None:
+    """A finite number with three digits, or None."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return round(found, 3) if math.isfinite(found) else None
+
+
+def codec_of(stream: Any) -> str | None:
+    """The codec's name, where it is known."""
+    try:
+        return str(stream.codec_context.name)
+    except (AttributeError, *BROKEN):
+        return None

@@ -1,0 +1,198 @@
+"""TAR, plain or packed, and single packed files: read as streams, never further than the bounds, never to disk."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import BinaryIO, Final, cast
+
+import zstandard
+
+from ...contract import JSON, ProcessingFailed
+from .listing import Entry, Listing
+
+HEAD_BYTES: Final = 512
+SEEN_BYTES: Final = 2 * 1024**3  # unpacked bytes that are gone through at most
+READ_BYTES: Final = 1024 * 1024
+MEMORY_BYTES: Final = 128 * 1024 * 1024  # that a packed file may ask for to be unpacked
+TEXT_BYTES: Final = 500
+
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError)
+
+
+def _lzma(file: BinaryIO) -> BinaryIO:
+    return cast(BinaryIO, _Unpacked(file, lzma.LZMADecompressor(memlimit=MEMORY_BYTES)))
+
+
+def _zstd(file: BinaryIO) -> BinaryIO:
+    unpacking = zstandard.ZstdDecompressor(max_window_size=MEMORY_BYTES)
+    return cast(BinaryIO, unpacking.stream_reader(file, read_across_frames=True))
+
+
+OPENERS: Final[dict[str, Callable[[BinaryIO], BinaryIO]]] = {
+    "application/gzip": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file)),
+    "application/x-bzip2": lambda file: cast(BinaryIO, bz2.BZ2File(file)),
+    "application/x-xz": _lzma,
+    "application/zstd": _zstd,
+}
+
+
+class _Unpacked:
+    """A file unpacked by a decompressor that bounds its memory, which lzma.LZMAFile does not."""
+
+    def __init__(self, file: BinaryIO, decompressor: lzma.LZMADecompressor) -> None:
+        self._file = file
+        self._decompressor = decompressor
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; none at the end. Raises LZMAError and EOFError."""
+        while not self._decompressor.eof:
+            data = self._file.read(READ_BYTES) if self._decompressor.needs_input else b""
+            if self._decompressor.needs_input and not data:
+                raise EOFError("it ends too early")
+            if piece := self._decompressor.decompress(data, size):
+                return piece
+        return b""
+
+
+class Bounded(io.RawIOBase):
+    """What a stream unpacks to, counted: past the bounds it is a bomb, or simply over."""
+
+    def __init__(self, stream: BinaryIO, listing: Listing) -> None:
+        self._stream = stream
+        self._listing = listing
+        self.seen = 0
+        self.cut = False
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """The next bytes; none once the bounds are reached. Raises ProcessingFailed for a bomb."""
+        view = memoryview(cast(bytearray, buffer))
+        if self.seen >= SEEN_BYTES or self._listing.late():
+            self.cut = True
+            return 0
+        data = self._stream.read(min(len(view), READ_BYTES))
+        view[: len(data)] = data
+        self.seen += len(data)
+        self._listing.check(self.seen)
+        return len(data)
+
+
+def survey(file: BinaryIO, content_type: str, listing: Listing) -> dict[str, JSON]:
+    """Take in the entries of a TAR, or the one file that is packed. Raises ProcessingFailed."""
+    opener = OPENERS.get(content_type)
+    packing = content_type.rpartition("/")[2].removeprefix("x-") if opener else None
+    try:
+        stream = Bounded(opener(file) if opener else file, listing)
+        head = _fill(stream, HEAD_BYTES)
+    except BROKEN as error:
+        raise ProcessingFailed("archive_broken") from error
+    whole = cast(BinaryIO, io.BufferedReader(_Again(head, stream), READ_BYTES))
+    if is_tar(head):
+        _tar(whole, stream, listing)
+        listing.truncated = listing.truncated or stream.cut
+        return {"format": "tar", "packing": packing}
+    _single(whole, stream, file, content_type, listing)
+    return {"format": packing, "packing": packing}
+
+
+class _Again(io.RawIOBase):
+    """A stream whose beginning was read, from its beginning."""
+
+    def __init__(self, head: bytes, stream: Bounded) -> None:
+        self._head = head
+        self._stream = stream
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        """The next bytes."""
+        if self._head:
+            view = memoryview(cast(bytearray, buffer))
+            size = min(len(view), len(self._head))
+            view[:size], self._head = self._head[:size], self._head[size:]
+            return size
+        return self._stream.readinto(buffer)
+
+
+def _fill(stream: Bounded, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        buffer = bytearray(size - len(found))
+        count = stream.readinto(buffer)
+        if not count:
+            break
+        found += buffer[:count]
+    return found
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether a block is a TAR header: its checksum is right, by either way of counting."""
+    if len(head) < HEAD_BYTES or not head.strip(b"\0"):
+        return False
+    try:
+        told = int(head[148:156].strip(b"\0 ") or b"x", 8)
+    except ValueError:
+        return False
+    return told == sum(head[:148]) + 8 * 32 + sum(head[156:512])
+
+
+def _tar(whole: BinaryIO, stream: Bounded, listing: Listing) -> None:
+    try:
+        with tarfile.open(fileobj=whole, mode="r|", errorlevel=0) as archive:
+            for info in archive:
+                listing.add(_entry(info))
+                archive.members = []  # type: ignore[attr-defined]  # it would remember them all
+                if listing.late():
+                    listing.truncated = True
+                    return
+            # tarfile does not mind where the last entry's bytes are missing
+            listing.truncated = listing.truncated or archive.offset > stream.seen
+    except (tarfile.TarError, *BROKEN, RecursionError, OverflowError) as error:
+        if not listing.count:
+            raise ProcessingFailed("archive_broken") from error
+        listing.truncated = True
+
+
+def _entry(info: tarfile.TarInfo) -> Entry:
+    link = info.issym() or info.islnk()
+    sort = "file" if info.isfile() else "directory" if info.isdir() else "link" if link else "other"
+    modified = None
+    if 0 < info.mtime < 2**34:
+        modified = datetime.fromtimestamp(info.mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    target = info.linkname if info.issym() else None
+    return Entry(name=info.name, size=info.size if info.isfile() else 0, modified=modified, sort=sort, target=target)
+
+
+def _single(whole: BinaryIO, stream: Bounded, file: BinaryIO, content_type: str, listing: Listing) -> None:
+    size = 0
+    try:
+        while data := whole.read(READ_BYTES):
+            size += len(data)
+    except BROKEN as error:
+        if not size:
+            raise ProcessingFailed("archive_broken") from error
+        listing.truncated = True
+    listing.truncated = listing.truncated or stream.cut
+    name = _gzip_name(file) if content_type == "application/gzip" else ""
+    listing.add(Entry(name=name, size=size))
+
+
+def _gzip_name(file: BinaryIO) -> str:
+    """The name that gzip keeps (RFC 1952, section 2.3), if there is one."""
+    file.seek(0)
+    head = file.read(10 + TEXT_BYTES)
+    if len(head) < 10 or not head[3] & 8 or head[3] & 4:
+        return ""
+    return head[10:].partition(b"\0")[0].decode("latin-1")

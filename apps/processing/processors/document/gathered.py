@@ -1,0 +1,92 @@
+"""What is gathered of a document while it is read: its text, within bounds, its outline, its facts."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ...contract import JSON, Derived
+from ..text import language_of
+
+TEXT_CHARACTERS: Final = 4 * 1024 * 1024  # that are kept of a document
+EXCERPT_CHARACTERS: Final = 1000
+OUTLINE: Final = 100
+LEVELS: Final = 10
+FACT_CHARACTERS: Final = 500
+LANGUAGE_CHARACTERS: Final = 20_000
+WORK_SECONDS: Final = 20.0
+
+SPACES: Final = re.compile(r"[ \t\x0b\f\r\xa0]+")
+LINES: Final = re.compile(r"\n\s*\n\s*")
+WORDS: Final = re.compile(r"\w+")
+
+
+@dataclass(kw_only=True)
+class Gathered:
+    """Facts under the names that results have; text piece by piece."""
+
+    facts: dict[str, JSON] = field(default_factory=dict)
+    outline: list[JSON] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    characters: int = 0
+    cut: bool = False
+    ends_at: float = field(default_factory=lambda: time.monotonic() + WORK_SECONDS)
+
+    def write(self, text: str) -> None:
+        """Add to the text; what is beyond the bound is dropped, and said to be."""
+        left = TEXT_CHARACTERS - self.characters
+        if left <= 0:
+            self.cut = self.cut or bool(text)
+            return
+        self.cut = self.cut or len(text) > left
+        self.pieces.append(text[:left])
+        self.characters += min(len(text), left)
+
+    def head(self, title: str, level: int) -> None:
+        """Add to the outline; levels count from 1."""
+        title = SPACES.sub(" ", title.replace("\n", " ")).strip()
+        if title and len(self.outline) < OUTLINE:
+            self.outline.append({"title": title[:200], "level": max(1, min(LEVELS, level))})
+
+    def fact(self, name: str, value: object) -> None:
+        """Note a fact, unless it is empty or known already."""
+        text = str(value).strip()[:FACT_CHARACTERS] if value is not None else ""
+        if text and not self.facts.get(name):
+            self.facts[name] = text
+
+    def late(self) -> bool:
+        """Whether the time for reading is over; then the text is cut."""
+        if time.monotonic() > self.ends_at:
+            self.cut = True
+        return time.monotonic() > self.ends_at
+
+    @property
+    def text(self) -> str:
+        """The text, its white space in order."""
+        return LINES.sub("\n\n", SPACES.sub(" ", "".join(self.pieces))).strip()
+
+    def result(self, defaults: Mapping[str, JSON]) -> dict[str, JSON]:
+        """As it stands in a result."""
+        text = self.text
+        return {
+            **defaults,
+            **self.facts,
+            "language": self.facts.get("language") or language_of(text[:LANGUAGE_CHARACTERS]),
+            "words": sum(1 for _ in WORDS.finditer(text)),
+            "excerpt": text[:EXCERPT_CHARACTERS],
+            "outline": list(self.outline),
+            "text_truncated": self.cut,
+        }
+
+    def derived(self, workdir: Path) -> list[Derived]:
+        """The text as a file, where there is any."""
+        text = self.text
+        if not text:
+            return []
+        path = workdir / "text.txt"
+        path.write_text(text, encoding="utf-8", errors="replace")
+        return [Derived(name="text", path=path, content_type="text/plain")]

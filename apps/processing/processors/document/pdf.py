@@ -1,0 +1,127 @@
+"""PDF, by PDFium: its facts, outline and text, and a picture of its first page; no script, form or attachment is run.
+
+Whether it is damaged, endless or a bomb is told by what PDFium says, and by the limits of the process it runs in.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import pypdfium2
+
+from ...contract import Derived, Job, ProcessingFailed
+from ...pictures import PREVIEW_PIXELS, THUMBNAIL_PIXELS, draw
+from .gathered import OUTLINE, Gathered
+
+TEXT_PAGES: Final = 500
+PAGE_CHARACTERS: Final = 200_000
+LARGEST_POINTS: Final = 20_000  # of a page that is drawn: 7 metres
+PASSWORD: Final = 4  # FPDF_ERR_PASSWORD
+SECURITY: Final = 5
+MOMENT: Final = re.compile(r"D:(\d{4})(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\d{2})?(?:([+\-Z])(\d{2})?'?(\d{2})?)?")
+ATTACHMENTS: Final = 20
+
+
+def read(job: Job, gathered: Gathered) -> list[Derived]:
+    """Gather what there is, and draw the first page. Raises ProcessingFailed."""
+    try:
+        document = pypdfium2.PdfDocument(job.path)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) in (PASSWORD, SECURITY) or "password" in str(error).lower():
+            gathered.facts["encrypted"] = True
+            return []
+        raise ProcessingFailed("document_broken") from error
+    try:
+        return _read(document, job, gathered)
+    except pypdfium2.PdfiumError as error:
+        raise ProcessingFailed("document_broken") from error
+    finally:
+        document.close()
+
+
+def _read(document: Any, job: Job, gathered: Gathered) -> list[Derived]:
+    pages = len(document)
+    if not pages:
+        raise ProcessingFailed("document_broken", "The document has no page that can be read.")
+    gathered.facts["pages"] = pages
+    about = document.get_metadata_dict(skip_empty=True)
+    gathered.fact("title", about.get("Title"))
+    gathered.fact("author", about.get("Author"))
+    gathered.fact("subject", about.get("Subject"))
+    gathered.fact("made_by", about.get("Producer") or about.get("Creator"))
+    gathered.fact("created", moment(about.get("CreationDate", "")))
+    gathered.fact("modified", moment(about.get("ModDate", "")))
+    version = document.get_version()
+    gathered.fact("version", f"{version // 10}.{version % 10}" if version else None)
+    _attachments(document, gathered)
+    for number, mark in enumerate(document.get_toc(max_depth=10)):
+        if number >= OUTLINE:
+            break
+        gathered.head(mark.get_title() or "", mark.level + 1)
+    job.report(10)
+    for number in range(min(pages, TEXT_PAGES)):
+        if gathered.late():
+            break
+        _page_text(document, number, gathered)
+        job.report(10 + 70 * (number + 1) // min(pages, TEXT_PAGES))
+    gathered.cut = gathered.cut or pages > TEXT_PAGES
+    return _picture(document, job)
+
+
+def _attachments(document: Any, gathered: Gathered) -> None:
+    names = []
+    for index in range(min(document.count_attachments(), ATTACHMENTS)):
+        try:
+            names.append(str(document.get_attachment(index).get_name())[:200])
+        except pypdfium2.PdfiumError:
+            continue
+    if names:
+        gathered.facts["attachments"] = [{"name": name, "content_type": None, "size": None} for name in names]
+
+
+def _page_text(document: Any, number: int, gathered: Gathered) -> None:
+    try:
+        page = document[number]
+        try:
+            words = page.get_textpage()
+            try:
+                count = min(words.count_chars(), PAGE_CHARACTERS)
+                text = words.get_text_range(0, count) if count > 0 else ""
+            finally:
+                words.close()
+        finally:
+            page.close()
+    except pypdfium2.PdfiumError:
+        return  # this page cannot be read; others may be
+    gathered.write(text.replace("\r\n", "\n").replace("\ufffe", "") + "\n\n")
+
+
+def _picture(document: Any, job: Job) -> list[Derived]:
+    """The first page as preview and thumbnail; nothing where it cannot be drawn."""
+    try:
+        page = document[0]
+        width, height = page.get_size()
+        if not 0 < width <= LARGEST_POINTS or not 0 < height <= LARGEST_POINTS:
+            return []
+        scale = min(PREVIEW_PIXELS / max(width, height), 4.0)
+        image = page.render(scale=scale, may_draw_forms=False).to_pil()
+        page.close()
+    except (pypdfium2.PdfiumError, ValueError, MemoryError):
+        return []
+    return [
+        draw(image, "preview", job.workdir, PREVIEW_PIXELS),
+        draw(image, "thumbnail", job.workdir, THUMBNAIL_PIXELS),
+    ]
+
+
+def moment(written: str) -> str | None:
+    """A PDF date (ISO 32000-1, section 7.9.4) as ISO 8601; None where it is none."""
+    match = MOMENT.match(written.strip())
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, sign, zone_hours, zone_minutes = match.groups()
+    found = f"{year}-{month or '01'}-{day or '01'}T{hour or '00'}:{minute or '00'}:{second or '00'}"
+    if sign == "Z":
+        return f"{found}Z"
+    return f"{found}{sign}{zone_hours or '00'}:{zone_minutes or '00'}" if sign else found

@@ -1,0 +1,87 @@
+"""SVG: measured and counted as XML; never drawn, for whoever draws one may run and fetch what it says."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Final
+from xml.parsers import expat
+
+from ..contract import JSON, Job, ProcessingFailed
+
+CHUNK_BYTES: Final = 256 * 1024
+DEPTH: Final = 1000
+WORK_SECONDS: Final = 10.0
+NUMBER: Final = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(?:px)?\s*")
+WITHIN: Final = ("#", "data:")
+
+
+class _Drawing:
+    """What was seen of a drawing."""
+
+    def __init__(self) -> None:
+        self.root: dict[str, str] | None = None
+        self.elements = 0
+        self.level = 0
+        self.scripts = 0
+        self.outside = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins. Raises ProcessingFailed for what is nested too deep."""
+        self.elements += 1
+        self.level += 1
+        if self.level > DEPTH:
+            raise ProcessingFailed("image_too_large", "The drawing is nested deeper than this service follows.")
+        if self.root is None:
+            self.root = attributes
+        self.scripts += name.rpartition(":")[2].lower() in ("script", "foreignobject")
+        for key, value in attributes.items():
+            local = key.rpartition(":")[2].lower()
+            self.scripts += local.startswith("on") or value.strip().lower().startswith("javascript:")
+            if local in ("href", "src") and value.strip() and not value.strip().lower().startswith(WITHIN):
+                self.outside += 1
+            self.outside += value.lower().count("url(http") + value.lower().count("@import")
+
+    def end(self, name: str) -> None:
+        """An element ends."""
+        self.level -= 1
+
+
+def survey(job: Job) -> dict[str, JSON]:
+    """The drawing's size and what is in it. Raises ProcessingFailed."""
+    drawing = _Drawing()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = drawing.start
+    parser.EndElementHandler = drawing.end
+    parser.EntityDeclHandler = _refuse
+    parser.DefaultHandler = lambda data: None  # so that references are left as they stand
+    ends_at = time.monotonic() + WORK_SECONDS
+    with job.path.open("rb") as file:
+        try:
+            while data := file.read(CHUNK_BYTES):
+                parser.Parse(data, False)
+                if time.monotonic() > ends_at:
+                    raise ProcessingFailed("image_too_large")
+            parser.Parse(b"", True)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            raise ProcessingFailed("image_broken") from error
+    root = drawing.root or {}
+    box = [float(word) for word in re.findall(r"-?\d+(?:\.\d+)?", root.get("viewBox", "")[:200])][:4]
+    return {
+        "format": "SVG",
+        "width": _pixels(root.get("width")) or (box[2] if len(box) == 4 else None),
+        "height": _pixels(root.get("height")) or (box[3] if len(box) == 4 else None),
+        "view_box": box if len(box) == 4 else None,
+        "elements": drawing.elements,
+        "has_script": drawing.scripts > 0,
+        "external_references": drawing.outside,
+    }
+
+
+def _refuse(*_: object) -> None:
+    raise ProcessingFailed("image_unsupported", "The drawing declares entities.")
+
+
+def _pixels(value: str | None) -> float | None:
+    match = NUMBER.fullmatch(value or "")
+    return float(match[1]) if match else None

@@ -1,0 +1,122 @@
+"""Workbooks: XLSX, XLSM, XLSB, XLS, ODS, by calamine, once it is certain that they do not unpack beyond bounds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import python_calamine
+
+from ... import zips
+from ...contract import JSON, Job, ProcessingFailed
+from .columns import Columns, is_header
+
+UNPACKED_BYTES: Final = 256 * 1024 * 1024  # of all members together
+MEMBERS: Final = 20_000
+FLAT_BYTES: Final = 128 * 1024 * 1024  # of a workbook that is not packed
+SHEETS: Final = 100
+ROWS: Final = 200_000  # that are gone through
+ROW_CELLS: Final = 20_000
+WORK_SECONDS: Final = 20.0
+CHECKED_ROWS: Final = 1000
+
+FORMATS: Final = {
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.oasis.opendocument.spreadsheet": "ods",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.ms-excel.sheet.macroenabled.12": "xlsm",
+    "application/vnd.ms-excel.sheet.binary.macroenabled.12": "xlsb",
+}
+
+# A panic of the library is a BaseException of its own making; it is told by its name.
+BROKEN = (python_calamine.CalamineError, ValueError, OSError, OverflowError, IndexError, KeyError)
+
+
+def workbook(job: Job) -> dict[str, JSON]:
+    """Its sheets, and the table in the first of them. Raises ProcessingFailed."""
+    result: dict[str, JSON] = {"format": FORMATS[job.content_type], "dialect": None, "encrypted": False}
+    _check_size(job)
+    try:
+        book = python_calamine.CalamineWorkbook.from_path(str(job.path))
+    except python_calamine.PasswordError:
+        return result | {
+            "encrypted": True, "sheets": [], **Columns().told(), "rows_exact": False, "truncated": False,
+        }  # fmt: skip
+    except BROKEN as error:
+        raise ProcessingFailed("table_broken") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ProcessingFailed("table_broken") from error
+    sheets, main, exact = _sheets(book, job)
+    return result | {"sheets": sheets, **main.told(), "rows_exact": exact, "truncated": not exact}
+
+
+def _check_size(job: Job) -> None:
+    """Unpack every member, keep nothing, and stop at the bound: what they declare is not believed."""
+    with job.path.open("rb") as file:
+        if file.read(4) != zips.LOCAL:
+            if job.size > FLAT_BYTES:
+                raise ProcessingFailed("table_too_large")
+            return
+        try:
+            directory = zips.find_directory(file)
+        except zips.NotAZip as error:
+            raise ProcessingFailed("table_broken") from error
+        if directory.count > MEMBERS:
+            raise ProcessingFailed("table_too_large")
+        left = UNPACKED_BYTES
+        for member in zips.members(file, directory):
+            try:
+                for piece in zips.chunks(file, member, left):
+                    left -= len(piece)
+            except zips.MemberTooLarge as error:
+                raise ProcessingFailed("table_too_large") from error
+            except zips.MemberUnreadable:
+                continue  # the library will say what it thinks of it
+
+
+def _sheets(book: Any, job: Job) -> tuple[list[JSON], Columns, bool]:
+    sheets: list[JSON] = []
+    main, exact = Columns(), True
+    ends_at = time.monotonic() + WORK_SECONDS
+    for index, about in enumerate(book.sheets_metadata[:SHEETS]):
+        shown = str(about.visible).rpartition(".")[2].lower()
+        told: dict[str, JSON] = {"name": about.name[:200], "rows": None, "columns": None, "visible": shown == "visible"}
+        sheets.append(told)
+        if time.monotonic() > ends_at:
+            exact = False
+            continue
+        try:
+            sheet = book.get_sheet_by_index(index)
+            told["rows"], told["columns"] = int(sheet.height), int(sheet.width)
+            if not main.rows and sheet.height and not main.width:
+                exact = _rows(sheet, main, ends_at) and exact
+        except BROKEN:
+            exact = False
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            exact = False
+        job.report(min(99, 100 * (index + 1) // max(1, len(book.sheets_metadata))))
+    return sheets, main, exact
+
+
+def _rows(sheet: Any, main: Columns, ends_at: float) -> bool:
+    """Take in the rows; whether they were all."""
+    first = None
+    named = False
+    for number, raw in enumerate(sheet.iter_rows()):
+        row = [None if cell == "" else cell for cell in raw[:ROW_CELLS]]
+        if first is None:
+            first = row
+            continue
+        if number == 1:
+            named = is_header(first, row)
+            (main.name if named else main.add)(first)
+        main.add(row)
+        if number >= ROWS or (number % CHECKED_ROWS == 0 and time.monotonic() > ends_at):
+            return False
+    if first is not None and not main.rows and not named:
+        main.add(first)
+    return True

@@ -1,0 +1,172 @@
+"""Archives: listed without being unpacked; what would unpack without end, or elsewhere, is told or refused."""
+
+import bz2
+import gzip
+import io
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+
+import jsonschema
+import pytest
+import zstandard
+
+from apps.processing.contract import ProcessingFailed
+from apps.processing.processors import archive
+from apps.processing.processors.archive import listing
+from tests.unit.processing import real
+
+FILES = {"a.txt": b"hello\n", "dir/b.txt": b"world\n" * 100}
+
+
+def listed(job) -> dict:
+    """The result, once it is what the schema says."""
+    result = archive.process(job).result
+    jsonschema.validate(result, archive.SCHEMA)
+    return result
+
+
+def code_of(job) -> str:
+    with pytest.raises(ProcessingFailed) as failure:
+        archive.process(job)
+    return failure.value.code
+
+
+def tarred(files: dict[str, bytes], *links: tuple[str, str]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as made:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(content), 1715940000
+            made.addfile(info, io.BytesIO(content))
+        for name, target in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            made.addfile(info)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "format_name", "packing"),
+    [
+        (real.packed(FILES), "zip", None),
+        (tarred(FILES), "tar", None),
+        (gzip.compress(tarred(FILES)), "tar", "gzip"),
+        (bz2.compress(tarred(FILES)), "tar", "bzip2"),
+        (lzma.compress(tarred(FILES)), "tar", "xz"),
+        (zstandard.compress(tarred(FILES)), "tar", "zstd"),
+        (real.seven(FILES), "7z", None),
+        (real.rar5({name: len(content) for name, content in FILES.items()}), "rar", None),
+        (real.rar4({name: len(content) for name, content in FILES.items()}), "rar", None),
+    ],
+)
+def test_every_archive_is_listed(make_job, content, format_name, packing):
+    """How many entries, how large in all and at most, and the first of them by name and size."""
+    result = listed(make_job(content))
+    assert (result["format"], result.get("packing")) == (format_name, packing)
+    assert (result["entries"], result["total_size"], result["largest_size"]) == (2, 606, 600)
+    assert [(entry["name"], entry["size"]) for entry in result["first_entries"]] == [("a.txt", 6), ("dir/b.txt", 600)]
+    assert (result["encrypted"], result["truncated"], result["unsafe_names"]) == (False, False, 0)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
+def test_a_single_packed_file_is_measured(make_job, pack):
+    """Its size is what it unpacks to."""
+    result = listed(make_job(pack(b"only one\n" * 1000)))
+    assert (result["entries"], result["total_size"], result["format"]) == (1, 9000, result["packing"])
+
+
+def test_names_that_would_not_stay_are_told(make_job):
+    """Upwards, absolute, on another drive, by a link, as a device."""
+    unsafe = ["../up.txt", "/etc/passwd", "C:\\boot.ini", "a/../../b", "nul\0byte"]
+    result = listed(make_job(real.packed(dict.fromkeys(["fine.txt", *unsafe], b"x"))))
+    assert result["unsafe_names"] == len([name for name in unsafe if "\0" not in name])
+    links = listed(make_job(tarred({"fine.txt": b"x"}, ("out", "/etc"), ("up", "../.."), ("in", "fine.txt"))))
+    assert links["unsafe_examples"] == ["out", "up"]
+
+
+def test_archives_in_archives_are_counted(make_job):
+    """By their names; a few levels are no fault."""
+    inner = real.packed({"a.txt": b"x"})
+    result = listed(make_job(real.packed({"inner.zip": inner, "other.tar.gz": b"", "a.txt": b"x"})))
+    assert (result["nested"], result["nested_examples"]) == (2, ["inner.zip", "other.tar.gz"])
+
+
+def test_an_archive_nested_too_deep_is_a_bomb(make_job):
+    """As the ones that unpack to petabytes are."""
+    content = real.packed({"a.txt": b"x"})
+    for level in range(6):
+        content = real.packed({f"{level}.zip": content})
+    assert code_of(make_job(content)) == "archive_bomb"
+
+
+def test_f16_what_unpacks_to_far_too_much_is_a_bomb(make_job):
+    """By what a directory declares, and by what a stream turns out to be."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("zeros", bytes(20_000_000))
+    declared = bytearray(stream.getvalue())
+    at = declared.rfind(b"PK\x01\x02")
+    declared[at + 24 : at + 28] = struct.pack("<L", 0xFFFFFFFE)
+    assert code_of(make_job(bytes(declared))) == "archive_bomb"
+
+
+def test_f16_a_stream_of_zeros_ends_in_about_a_second(make_job, monkeypatch):
+    """Whatever it is packed by: it stops where the bound is, and keeps nothing."""
+    monkeypatch.setattr(listing, "BOMB_BYTES", 64 * 1024 * 1024)
+    zeros = bytes(100 * 1024 * 1024)
+    for pack in (lambda data: gzip.compress(data, 9), bz2.compress, lambda data: lzma.compress(data, preset=0)):
+        assert code_of(make_job(pack(zeros))) == "archive_bomb"
+
+
+def test_entries_that_overlap_are_a_bomb(make_job):
+    """A directory that points to the same bytes a thousand times."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as made:
+        made.writestr("a", zlib.compress(bytes(1000)) * 4000)
+    content = stream.getvalue()
+    at, end = content.rfind(b"PK\x01\x02"), content.rfind(b"PK\x05\x06")
+    entry = content[at:end]
+    tail = bytearray(content[end:])
+    struct.pack_into("<HHLL", tail, 8, 500, 500, 500 * len(entry), at)
+    assert code_of(make_job(content[:at] + entry * 500 + bytes(tail))) == "archive_bomb"
+
+
+def test_what_is_encrypted_is_told(make_job):
+    """A sealed RAR hides even its names."""
+    result = listed(make_job(real.rar5({}, sealed=True)))
+    assert (result["encrypted"], result["entries"]) == (True, 0)
+    content = bytearray(real.packed({"a.txt": b"x"}))
+    content[content.rfind(b"PK\x01\x02") + 8] |= 1
+    assert listed(make_job(bytes(content)))["encrypted"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"PK\x03\x04" + b"x" * 100, "application/zip"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(10), "application/x-7z-compressed"),
+        (b"Rar!\x1a\x07\x01\x00" + b"\xff" * 20, "application/vnd.rar"),
+        (b"\x1f\x8b\x08" + b"\xff" * 20, "application/gzip"),
+        (gzip.compress(tarred(FILES))[:40], "application/gzip"),
+    ],
+)
+def test_what_cannot_be_read_is_broken(make_job, content, content_type):
+    """And says so."""
+    assert code_of(make_job(content, content_type=content_type)) == "archive_broken"
+
+
+def test_what_ends_early_is_listed_as_far_as_it_goes(make_job):
+    """And says that there is more."""
+    many = tarred({f"{number}.txt": b"x" * 2000 for number in range(50)})
+    result = listed(make_job(many[: len(many) // 2 - 700]))
+    assert result["truncated"] is True
+    assert 20 <= result["entries"] <= 26
+
+
+def test_many_entries_are_counted_and_a_hundred_are_shown(make_job):
+    """However many there are."""
+    result = listed(make_job(real.packed({f"{number}": b"" for number in range(5000)})))
+    assert (result["entries"], len(result["first_entries"])) == (5000, 100)

@@ -1,0 +1,180 @@
+"""Documents: facts, outline, words and first page; what is encrypted is told, what is a trap is refused."""
+
+import jsonschema
+import pytest
+from PIL import Image
+
+from apps.processing.contract import ProcessingFailed
+from apps.processing.processors import document
+from tests import samples
+from tests.unit.processing import real
+
+
+def told(job) -> tuple[dict, dict]:
+    """The result, once it is what the schema says, and what was derived, by name."""
+    outcome = document.process(job)
+    jsonschema.validate(outcome.result, document.SCHEMA)
+    return dict(outcome.result), {item.name: item.path for item in outcome.derived}
+
+
+def code_of(job) -> str:
+    with pytest.raises(ProcessingFailed) as failure:
+        document.process(job)
+    return failure.value.code
+
+
+def test_a_pdf_has_words_an_outline_and_a_picture(make_job):
+    """Pages, title, author, date, words of all pages, and the first page drawn within its bound."""
+    result, derived = told(make_job(real.pdf(3)))
+    assert (result["pages"], result["title"], result["author"]) == (3, "A title", "An author")
+    assert result["created"] == "2024-05-17T10:00:00+02:00"
+    assert result["outline"] == [{"title": "Beginning", "level": 1}]
+    assert result["words"] == 12
+    assert "Words of page 3" in derived["text"].read_text()
+    with Image.open(derived["preview"]) as picture:
+        assert picture.size == (1200, 800)
+    with Image.open(derived["thumbnail"]) as picture:
+        assert max(picture.size) == 512
+
+
+def test_a_pdf_page_of_absurd_size_is_not_drawn(make_job):
+    """Its words are read all the same."""
+    result, derived = told(make_job(real.pdf(1, width=90_000)))
+    assert result["words"] == 4
+    assert set(derived) == {"text"}
+
+
+def test_f16_a_pdf_that_unpacks_without_end_costs_nothing(make_job):
+    """What no page asks for is not unpacked."""
+    result, _ = told(make_job(real.nested_pdf()))
+    assert result["pages"] == 1
+
+
+@pytest.mark.parametrize("content", [b"%PDF-1.7\n", b"%PDF-1.4\n" + b"\xff" * 1000, real.pdf(2)[:60]])
+def test_a_pdf_that_is_none_is_broken(make_job, content):
+    """Damaged beyond what PDFium can mend."""
+    assert code_of(make_job(content, content_type="application/pdf")) == "document_broken"
+
+
+def test_a_word_document_has_words_and_an_outline(make_job):
+    """Fields' instructions are no words of it; facts come from its properties."""
+    result, derived = told(make_job(real.docx()))
+    assert (result["format"], result["title"], result["author"], result["pages"]) == ("docx", "A title", "An author", 3)
+    assert (result["created"], result["language"], result["made_by"]) == ("2024-05-17T10:00:00Z", "de-DE", "A program")
+    assert result["outline"] == [{"title": "A heading", "level": 1}]
+    assert derived["text"].read_text() == "A heading\nSome words."
+
+
+def test_slides_are_read_in_their_order(make_job):
+    """By number, not by name; titles are the outline."""
+    result, derived = told(make_job(real.pptx()))
+    assert result["pages"] == 2
+    assert [mark["title"] for mark in result["outline"]] == ["Slide 2", "Slide 10"]
+    assert derived["text"].read_text().split() == ["Slide", "2", "Point", "2", "Slide", "10", "Point", "10"]
+
+
+def test_an_open_document_is_read(make_job):
+    """Headings with their level, statistics, words."""
+    result, derived = told(make_job(real.odt()))
+    assert (result["title"], result["pages"]) == ("A title", 7)
+    assert result["outline"] == [{"title": "A heading", "level": 2}]
+    assert derived["text"].read_text() == "A heading\nSome words."
+
+
+def test_an_open_document_with_a_password_is_told(make_job):
+    """And is no failure."""
+    manifest = '<m xmlns:manifest="m"><manifest:encryption-data/></m>'
+    entries = {
+        "mimetype": "application/vnd.oasis.opendocument.text",
+        "META-INF/manifest.xml": manifest,
+        "content.xml": "x",
+    }
+    result, derived = told(make_job(real.packed(entries, first="mimetype")))
+    assert (result["encrypted"], derived) == (True, {})
+
+
+def test_a_book_is_read_in_its_order(make_job):
+    """The spine's, not the manifest's; its cover is drawn anew."""
+    result, derived = told(make_job(real.epub()))
+    assert (result["title"], result["chapters"], result["language"]) == ("A book", 2, "en")
+    assert [mark["title"] for mark in result["outline"]] == ["One", "Two"]
+    assert derived["text"].read_text().split() == ["One", "First", "words.", "Two", "Last", "words."]
+    with Image.open(derived["preview"]) as picture:
+        assert (picture.format, picture.size) == ("WEBP", (60, 90))
+
+
+def test_rtf_is_read(make_job):
+    """Words in code pages and in Unicode; tables of fonts are no words."""
+    content = (
+        rb"{\rtf1\ansi\ansicpg1252{\fonttbl{\f0 Arial;}}{\info{\title The title}{\author Me}}\pard "
+        rb"Gr\'fc\'dfe \u8364?\par {\*\generator x}{\b Bold} \{braces\}\emdash end}"
+    )
+    result, derived = told(make_job(content))
+    assert (result["format"], result["title"], result["author"]) == ("rtf", "The title", "Me")
+    assert derived["text"].read_text() == "Grüße €\nBold {braces}\u2014end"
+
+
+def test_a_page_is_words_without_scripts(make_job):
+    """Nothing of it is run or fetched; links and scripts are counted."""
+    content = (
+        b"<!doctype html><html lang='fr'><head><title> A  page </title><meta name=author content=Me><style>p{}</style>"
+        b"<script>bad()</script></head><body><h1>Big</h1><p>Some <b>words</b>&amp; more<script>worse()</script>"
+        b"<a href='http://192.0.2.1/'>link</a></body></html>"
+    )
+    result, derived = told(make_job(content))
+    assert (result["title"], result["author"], result["language"]) == ("A page", "Me", "fr")
+    assert (result["links"], result["scripts"]) == (1, 2)
+    assert derived["text"].read_text().split() == ["Big", "Some", "words&", "morelink"]
+
+
+@pytest.mark.parametrize("content", [b"<html>" + b"<div>" * 200_000, b"<html><body><p " + b"a" * 3_000_000])
+def test_a_page_without_end_is_bounded(make_job, content):
+    """Deep nesting and a tag that never closes cost no more than their length."""
+    told(make_job(content, content_type="text/html"))
+
+
+def test_a_message_has_its_parts(make_job):
+    """Headers are decoded, the words come from the plain part, attachments are named and not opened."""
+    content = (
+        b"From: =?utf-8?q?M=C3=BCller?= <m@example.com>\r\nTo: you@example.com\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\n"
+        b"Date: Fri, 17 May 2024 10:00:00 +0200\r\nMIME-Version: 1.0\r\n"
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n'
+        b"Content-Type: text/plain; charset=utf-8\r\n\r\nHello there\r\n"
+        b"--b\r\nContent-Type: application/zip\r\nContent-Disposition: attachment; filename=x.zip\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\nUEsDBA==\r\n--b--\r\n"
+    )
+    result, derived = told(make_job(content))
+    assert (result["title"], result["author"]) == ("Grüße", "Müller <m@example.com>")
+    assert result["created"] == "2024-05-17T10:00:00+02:00"
+    assert result["attachments"] == [{"name": "x.zip", "content_type": "application/zip", "size": 4}]
+    assert derived["text"].read_text() == "Hello there"
+
+
+def test_a_message_nested_too_deep_is_refused(make_job):
+    """Before it is taken apart."""
+    content = b"Subject: x\r\n" + b"".join(
+        b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(1000)
+    )
+    assert code_of(make_job(content, content_type="message/rfc822")) == "document_too_large"
+
+
+def test_f16_a_document_that_unpacks_to_gigabytes_is_refused(make_job):
+    """25 KB that would be more than anyone reads."""
+    content = real.packed({"[Content_Types].xml": "", "word/document.xml": b"<w>" + b" " * 80_000_000 + b"</w>"})
+    assert len(content) < 100_000
+    kind = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    assert code_of(make_job(content, content_type=kind)) == "document_too_large"
+
+
+def test_entities_and_endless_nesting_in_a_document_are_refused(make_job):
+    """Neither has a place in one."""
+    kind = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    bomb = '<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'
+    assert code_of(make_job(real.packed({"word/document.xml": bomb}), content_type=kind)) == "document_broken"
+    deep = "<x>" * 2000
+    assert code_of(make_job(real.packed({"word/document.xml": deep}), content_type=kind)) == "document_too_large"
+
+
+def test_what_is_not_read_is_described(make_job):
+    """A legacy Office file has the facts of any bytes."""
+    assert document.process(make_job(samples.ole())).result["content_type"] == "application/msword"

@@ -1,0 +1,135 @@
+"""Sound and film: facts, tags, loudness, waveform, poster; cut off, lying, or naming other files."""
+
+import json
+
+import jsonschema
+import pytest
+from PIL import Image
+
+from apps.processing import media
+from apps.processing.contract import ProcessingFailed
+from apps.processing.processors import audio, video
+from tests.unit.processing import real
+
+SOUNDS = [
+    ("flac", "flac", 44100), ("mp3", "libmp3lame", 44100), ("ogg", "libopus", 48000), ("wav", "pcm_s16le", 44100),
+    ("ipod", "aac", 44100), ("adts", "aac", 44100),
+]  # fmt: skip
+FILMS = [("mp4", "libx264"), ("mov", "mpeg4"), ("webm", "libvpx-vp9"), ("matroska", "libx264"), ("avi", "mpeg4")]
+
+
+def heard(job) -> tuple[dict, dict]:
+    outcome = audio.process(job)
+    jsonschema.validate(outcome.result, audio.SCHEMA)
+    return dict(outcome.result), {item.name: item.path for item in outcome.derived}
+
+
+def seen(job) -> tuple[dict, dict]:
+    outcome = video.process(job)
+    jsonschema.validate(outcome.result, video.SCHEMA)
+    return dict(outcome.result), {item.name: item.path for item in outcome.derived}
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), SOUNDS)
+def test_every_sound_is_measured(make_job, name, codec, rate):
+    """Length, rate, channels; a tone of a third of full scale in stereo is that loud, in whatever it is packed."""
+    result, derived = heard(make_job(real.sound(name, codec, rate)))
+    assert result["duration_seconds"] == pytest.approx(1.0, abs=0.15)
+    assert (result["sample_rate_hz"], result["channels"], result["truncated"]) == (rate, 2, False)
+    assert result["loudness_lufs"] == pytest.approx(-10.2, abs=1.0)
+    assert result["peak_dbfs"] == pytest.approx(-9.5, abs=1.0)
+    waveform = json.loads(derived["waveform"].read_text())
+    assert len(waveform["peaks"]) == 1000
+    assert max(high for _, high in waveform["peaks"]) == pytest.approx(42, abs=4)
+    if name != "adts":
+        assert (result["tags"]["title"], result["tags"]["artist"]) == ("A tone", "Nobody")
+
+
+def test_a_sound_that_ends_early_is_told_as_far_as_it_goes(make_job):
+    """Its header's length, and what was heard of it."""
+    content = real.sound(seconds=3.0)
+    result, derived = heard(make_job(content[: len(content) // 2]))
+    assert result["truncated"] is True
+    assert 0 < result["analysed_seconds"] < 2.5
+    assert "waveform" in derived
+
+
+def test_a_long_sound_is_heard_in_part(make_job, monkeypatch):
+    """As far as the bound; its length is known all the same."""
+    monkeypatch.setattr(audio, "ANALYSED_SECONDS", 1.0)
+    result, _ = heard(make_job(real.sound("flac", "flac", 44100, 5.0)))
+    assert result["duration_seconds"] == pytest.approx(5.0, abs=0.1)
+    assert 1.0 <= result["analysed_seconds"] < 4.5
+    assert result["truncated"] is False
+
+
+@pytest.mark.parametrize("content", [b"fLaC" + bytes(100), b"RIFF\x24\x00\x00\x00WAVEfmt ", b"ID3\x04" + bytes(400)])
+def test_a_sound_that_is_none_is_broken(make_job, content):
+    """And says so."""
+    kind = {b"f": "audio/flac", b"R": "audio/wav", b"I": "audio/mpeg"}[content[:1]]
+    with pytest.raises(ProcessingFailed) as failure:
+        audio.process(make_job(content, content_type=kind))
+    assert failure.value.code == "audio_broken"
+
+
+@pytest.mark.parametrize(("name", "codec"), FILMS)
+def test_every_film_is_measured(make_job, name, codec):
+    """Length, size, rate, codecs; a poster that is not black, and a preview that moves."""
+    result, derived = seen(make_job(real.film(name, codec)))
+    assert result["duration_seconds"] == pytest.approx(3.0, abs=0.2)
+    assert (result["width"], result["height"], result["frame_rate"]) == (160, 90, 10.0)
+    assert result["truncated"] is False
+    assert result["streams"][0]["type"] == "video"
+    with Image.open(derived["poster"]) as poster:
+        assert poster.size == (160, 90)
+        assert poster.convert("L").resize((1, 1)).getpixel((0, 0)) > 24
+    with Image.open(derived["preview"]) as preview:
+        assert preview.n_frames > 2
+
+
+def test_a_film_that_ends_early_is_told_as_far_as_it_goes(make_job):
+    """Where its header comes first."""
+    content = real.film("matroska", "libx264")
+    result, _ = seen(make_job(content[: len(content) * 2 // 3]))
+    assert result["width"] == 160
+
+
+def test_a_film_without_its_index_is_broken(make_job):
+    """An MP4 that was cut off has lost it."""
+    content = real.film()
+    with pytest.raises(ProcessingFailed) as failure:
+        video.process(make_job(content[: len(content) // 2]))
+    assert failure.value.code == "video_broken"
+
+
+def test_a_film_of_absurd_size_is_not_decoded(make_job, monkeypatch):
+    """Told by its header."""
+    monkeypatch.setattr(video, "MAX_PIXELS", 100 * 50)
+    with pytest.raises(ProcessingFailed) as failure:
+        video.process(make_job(real.film()))
+    assert failure.value.code == "video_too_large"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+        b"ffconcat version 1.0\nfile /etc/passwd\n",
+        b"<?xml version='1.0'?><MPD><BaseURL>file:///etc/passwd</BaseURL></MPD>",
+    ],
+)
+def test_a_playlist_opens_nothing(make_job, content):
+    """No demuxer that reads other files is ever chosen, whatever a file is taken for."""
+    for kind in sorted(media.FORMATS):
+        process = audio.process if kind.startswith(("audio", "application")) else video.process
+        with pytest.raises(ProcessingFailed) as failure:
+            process(make_job(content, content_type=kind))
+        assert failure.value.code.endswith("_broken"), kind
+
+
+def test_a_type_that_nobody_reads_is_unsupported(make_job):
+    """And says so."""
+    for process, code in ((audio.process, "audio_unsupported"), (video.process, "video_unsupported")):
+        with pytest.raises(ProcessingFailed) as failure:
+            process(make_job(b"x", content_type="audio/unheard-of"))
+        assert failure.value.code == code

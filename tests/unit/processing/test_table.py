@@ -1,0 +1,180 @@
+"""Tables: columns and their types, first rows, and what becomes of those that are too wide, too long or damaged."""
+
+import jsonschema
+import pytest
+
+from apps.processing.contract import ProcessingFailed
+from apps.processing.processors import table
+from apps.processing.processors.table import delimited
+from tests import samples
+from tests.unit.processing import real
+
+CSV = "text/csv"
+
+
+def told(job) -> dict:
+    """The result, once it is what the schema says."""
+    result = table.process(job).result
+    jsonschema.validate(result, table.SCHEMA)
+    return result
+
+
+def columns(result: dict) -> dict[str, tuple]:
+    return {each["name"]: (each["type"], each["nulls"], each["min"], each["max"]) for each in result["columns"]}
+
+
+def test_a_csv_has_typed_columns(make_job):
+    """Numbers, dates, truth, words and empty cells are told apart; least and greatest where there is an order."""
+    content = b"id,price,day,ok,name\n1,2.5,2024-05-17,true,One\n2,,2024-05-18,false,Two\n3,-1,2023-01-01,yes,\n"
+    result = told(make_job(content, content_type=CSV))
+    assert result["dialect"]["header"] is True
+    assert result["rows"] == 3
+    assert columns(result) == {
+        "id": ("integer", 0, 1, 3),
+        "price": ("number", 1, -1.0, 2.5),
+        "day": ("date", 0, "2023-01-01", "2024-05-18"),
+        "ok": ("boolean", 0, None, None),
+        "name": ("text", 1, None, None),
+    }
+    assert result["first_rows"][0] == ["1", "2.5", "2024-05-17", "true", "One"]
+    assert (result["rows_exact"], result["truncated"]) == (True, False)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found(make_job, delimiter):
+    """Among commas in words, too; a quoted newline is no row."""
+    rows = [["name", "text"], ["a", '"one, two\nthree"'], ["b", '"x; y"']]
+    content = "\r\n".join(delimiter.join(row) for row in rows).encode()
+    result = told(make_job(content, content_type=CSV))
+    assert result["dialect"]["delimiter"] == delimiter
+    assert (result["rows"], result["column_count"]) == (2, 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_a_csv_in_another_encoding_is_read(make_job, encoding):
+    """By its mark, or by its letters."""
+    content = ("name;Größe\n" + "Müßiggänger;7\n" * 20).encode(encoding)
+    result = told(make_job(content, content_type=CSV))
+    assert [each["name"] for each in result["columns"]] == ["name", "Größe"]
+    assert result["rows"] == 20
+
+
+def test_a_very_wide_row_is_counted_and_partly_described(make_job):
+    """A hundred thousand columns cost no more than two hundred."""
+    content = ",".join(f"c{n}" for n in range(100_000)) + "\n" + ",".join("1" * 100_000) + "\n"
+    result = told(make_job(content.encode(), content_type=CSV))
+    assert (result["column_count"], len(result["columns"]), result["rows"]) == (100_000, 200, 1)
+
+
+def test_a_line_without_end_is_cut(make_job):
+    """It is not held in memory, and the result says that there is more."""
+    result = told(make_job(b"a,b\n1,2\n" + b"x" * (3 * delimited.LINE_CHARACTERS), content_type=CSV))
+    assert (result["truncated"], result["rows_exact"]) == (True, False)
+    assert result["rows"] >= 1
+
+
+def test_a_quote_that_never_closes_is_cut(make_job):
+    """So is the field that would be the rest of the file."""
+    result = told(make_job(b'a,b\n1,"' + b"text\n" * 200_000, content_type=CSV))
+    assert result["truncated"] is True
+
+
+def test_one_row_is_a_table(make_job):
+    """Without a header."""
+    result = told(make_job(b"1,2,3\n", content_type=CSV))
+    assert (result["rows"], result["column_count"], result["dialect"]["header"]) == (1, 3, False)
+
+
+def test_json_lines_are_a_table(make_job):
+    """Keys are columns; a line that is none is counted."""
+    content = b'{"id": 1, "name": "a"}\n{"id": 2, "tags": ["x"]}\nnot JSON\n\n[1]\n'
+    result = told(make_job(content, content_type="application/x-ndjson"))
+    assert (result["rows"], result["invalid_lines"]) == (3, 1)
+    assert columns(result)["id"] == ("integer", 1, 1, 2)
+    assert [each["name"] for each in result["columns"]] == ["id", "name", "tags", ""]
+
+
+def test_a_workbook_has_sheets(make_job):
+    """All by name and size, one of them as a table."""
+    result = told(make_job(real.xlsx(rows=30)))
+    assert result["format"] == "xlsx"
+    assert result["sheets"][0] == {"name": "Data", "rows": 31, "columns": 2, "visible": True}
+    assert (result["sheets"][1]["name"], result["sheets"][1]["visible"]) == ("Secret", False)
+    assert columns(result) == {"Name": ("text", 0, None, None), "Value": ("integer", 0, 0, 29)}
+    assert result["rows"] == 30
+
+
+def test_f16_a_workbook_that_unpacks_to_too_much_is_refused(make_job):
+    """Before the library sees it, whatever it declares."""
+    content = real.packed({"xl/workbook.xml": b"<workbook/>", "xl/sharedStrings.xml": b" " * 300_000_000})
+    assert len(content) < 1_000_000
+    with pytest.raises(ProcessingFailed) as failure:
+        table.process(make_job(content, content_type=next(iter(table.spreadsheet.FORMATS))))
+    assert failure.value.code == "table_too_large"
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04broken", real.packed({"nothing": b"x"}), b"\xd0\xcf\x11\xe0" + bytes(600)]
+)
+def test_a_workbook_that_is_none_is_broken(make_job, content):
+    """Whatever the library makes of it."""
+    with pytest.raises(ProcessingFailed) as failure:
+        table.process(make_job(content, content_type=next(iter(table.spreadsheet.FORMATS))))
+    assert failure.value.code == "table_broken"
+
+
+def _thrift(*fields: tuple[int, int, bytes]) -> bytes:
+    out, last = b"", 0
+    for number, sort, value in fields:
+        out += bytes([(number - last) << 4 | sort]) + value
+        last = number
+    return out + b"\0"
+
+
+def _i(value: int) -> bytes:
+    value = value << 1
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def _b(value: bytes) -> bytes:
+    return bytes([len(value)]) + value
+
+
+def parquet() -> bytes:
+    """A footer of one column of 64-bit numbers from 5 to 9, two of them missing."""
+    root = _thrift((4, 8, _b(b"schema")), (5, 5, _i(1)))
+    leaf = _thrift((1, 5, _i(2)), (3, 5, _i(1)), (4, 8, _b(b"n")))
+    low, high = (5).to_bytes(8, "little"), (9).to_bytes(8, "little")
+    statistics = _thrift((3, 6, _i(2)), (5, 8, _b(high)), (6, 8, _b(low)))
+    column = _thrift((3, 12, _thrift((12, 12, statistics))))
+    group = _thrift((1, 9, b"\x1c" + column), (3, 6, _i(10)))
+    meta = _thrift(
+        (1, 5, _i(1)), (2, 9, b"\x2c" + root + leaf), (3, 6, _i(10)), (4, 9, b"\x1c" + group), (6, 8, _b(b"by hand"))
+    )
+    return b"PAR1" + meta + len(meta).to_bytes(4, "little") + b"PAR1"
+
+
+def test_a_parquet_is_told_by_its_footer(make_job):
+    """Rows, columns, and what the row groups say of them."""
+    result = told(make_job(parquet()))
+    assert (result["rows"], result["row_groups"], result["made_by"]) == (10, 1, "by hand")
+    assert columns(result) == {"n": ("integer", 2, 5, 9)}
+
+
+def test_a_parquet_footer_that_lies_is_broken(make_job):
+    """Too long, cut off, or no footer at all."""
+    whole = parquet()
+    for content in (whole[:-8] + b"\xff\xff\xff\x03PAR1", whole[4:-20] + whole[-8:], b"PAR1" + bytes(20) + b"PAR1"):
+        with pytest.raises(ProcessingFailed) as failure:
+            table.process(make_job(content, content_type="application/vnd.apache.parquet"))
+        assert failure.value.code == "table_broken"
+
+
+def test_the_samples_are_tables(make_job):
+    """Of each type that is told as one, but for the workbooks that are only a shell."""
+    for sample in (samples.csv, samples.csv_bom, samples.tsv, samples.ndjson):
+        assert told(make_job(sample()))["rows"] > 0
