@@ -129,7 +129,8 @@ def test_a_file_is_processed(content, kind, content_type):
     assert (found.kind, found.content_type) == (kind, content_type)
     assert found.result is not None
     assert found.pending is None
-    assert types(file) == ["file.queued", "file.processing", "file.processed"]
+    told = [each for each in types(file) if each != "file.progress"]  # of which a slow machine may have some
+    assert told == ["file.queued", "file.processing", "file.processed"]
     assert events(file)[-1]["data"]["kind"] == kind
 
 
