@@ -14,7 +14,7 @@ NAME_CHARACTERS: Final = 500
 UNSAFE_LISTED: Final = 20
 # What an operator would call a bomb: it unpacks to much more than it is, and to more than a disk may have to spare.
 BOMB_RATIO: Final = 100
-BOMB_BYTES: Final = 1024**3
+BOMB_BYTES: Final = 512 * 1024**2
 WORK_SECONDS: Final = 10.0
 
 ARCHIVE_NAME: Final = re.compile(
