@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import blurhash  # type: ignore[import-untyped]  # It ships no types; `encode` is all that is used.
+import pillow_heif
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
@@ -53,6 +54,8 @@ _FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
     "image/tiff": ("TIFF",),
     "image/bmp": ("BMP",),
     "image/avif": ("AVIF",),
+    "image/heic": ("HEIF",),
+    "image/heif": ("HEIF",),
     "image/vnd.microsoft.icon": ("ICO",),
     "image/jp2": ("JPEG2000",),
 }
@@ -84,9 +87,12 @@ SCHEMA: Final[Mapping[str, JSON]] = {
 }
 
 # Memory for a pixel: in Pillow's modes (others take four bytes), and in decoders that keep more than Pillow's
-# own copy: libwebp keeps two canvases besides, libavif the picture in YUV.
+# own copy: libwebp keeps two canvases besides, libavif and libheif the picture in YUV.
 _BYTES_PER_PIXEL: Final[Mapping[str, int]] = {"1": 2, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-_BYTES_PER_PIXEL_BY_FORMAT: Final[Mapping[str, int]] = {"WEBP": 10, "AVIF": 8}
+_BYTES_PER_PIXEL_BY_FORMAT: Final[Mapping[str, int]] = {"WEBP": 10, "AVIF": 8, "HEIF": 8}
+
+pillow_heif.options.DECODE_THREADS = 1
+pillow_heif.register_heif_opener(thumbnails=False)
 
 # Pillow's own net, under ours: it also catches sizes that turn up only within a file (icons, GIF frames).
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS

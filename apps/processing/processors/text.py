@@ -15,6 +15,7 @@ from typing import Final
 import chardet
 
 from ..contract import JSON, Job, Outcome
+from ..languages import programming_language
 
 CHUNK_BYTES: Final = 256 * 1024
 SAMPLE_BYTES: Final = 64 * 1024
@@ -40,6 +41,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         "characters": {"type": "integer", "description": "Code points."},
         "invalid_sequences": {"type": "integer", "description": "Bytes that are none of the encoding."},
         "language": {"type": ["string", "null"], "description": "ISO 639-1, where it can be told."},
+        "programming_language": {"type": ["string", "null"], "description": "Of source code, where it can be told."},
         "preview": {"type": "string", "description": "The first 500 characters."},
     },
     "required": ["encoding", "bom", "newlines", "lines", "words", "characters", "invalid_sequences", "preview"],
@@ -83,9 +85,15 @@ def process(job: Job) -> Outcome:
         "characters": counts.characters,
         "invalid_sequences": counts.invalid_sequences,
         "language": language_of(sample[bom:].decode(encoding, "ignore")),
+        "programming_language": _program(job, sample[bom:].decode(encoding, "ignore")),
         "preview": counts.preview,
     }
     return Outcome(result=result)
+
+
+def _program(job: Job, text: str) -> str | None:
+    """The language of a program; texts of a type of their own (Markdown, subtitles) may show one, and are none."""
+    return programming_language(text, job.name) if job.content_type == "text/plain" else None
 
 
 def encoding_of(sample: bytes) -> tuple[str, int]:

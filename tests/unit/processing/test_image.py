@@ -284,9 +284,19 @@ def test_every_format_has_derived_images(make_job, sample):
     assert set(derived_images(image.process(make_job(sample())))) == {"thumbnail", "preview"}
 
 
+def test_a_telephones_picture_is_decoded(make_job):
+    """HEIC has its size, a thumbnail and a preview; one with no picture in it is broken."""
+    stream = io.BytesIO()
+    samples.picture(64, 48).save(stream, "HEIF")
+    outcome = image.process(make_job(stream.getvalue()))
+    assert (outcome.result["format"], outcome.result["width"], outcome.result["height"]) == ("HEIF", 64, 48)
+    assert set(derived_images(outcome)) == {"thumbnail", "preview"}
+    assert failure_of(make_job(samples.heic())).code in ("image_broken", "image_unsupported")
+
+
 def test_formats_that_cannot_be_decoded_are_described(make_job):
     """An image nobody here can decode is no failure: what is known of it is told."""
-    job = make_job(samples.heic())
+    job = make_job(b"8BPS\0\1" + bytes(100))
 
     assert job.kind == "image"
     assert processor_for(detect(job.path))(job).result["sha256"] == job.sha256

@@ -29,6 +29,7 @@ def test_describes_plain_text(make_job):
         "words": len(samples.PROSE.split()),
         "characters": len(samples.PROSE),
         "invalid_sequences": 0,
+        "programming_language": None,
         "language": "en",
         "preview": samples.PROSE[:500],
     }
