@@ -82,7 +82,8 @@ def test_f08_two_thousand_tasks_leave_nothing_behind(running: Service, broker: V
         clients, memory = client.info("clients")["connected_clients"], memory_of(running)
         more = upload_many(running, 1900)
         witness.await_ends(more, 300)
-        until(lambda: client.info("clients")["connected_clients"] <= clients + 2, 20, "no client was left behind")
+        # A few more when many asked at once, as a pool keeps them; not one for each task, or for a hundred.
+        until(lambda: client.info("clients")["connected_clients"] <= clients + 8, 20, "no client was left behind")
         grown = memory_of(running) - memory
         verify(running, witness, [*ids, *more][::50])
     assert grown < 20
