@@ -20,7 +20,7 @@ from asgi.application import live
 
 logger = logging.getLogger(__name__)
 
-PONG_SECONDS = 20  # for a client to answer a ping
+PONG_SECONDS = 40  # for a client to answer a ping: longer than a reader may stall, which is told why
 MESSAGE_BYTES = 64 * 1024
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
 REFUSAL_BODY = (

@@ -22,7 +22,7 @@ from project import environment as env
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 15.0
 WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it has little to say
-WEBSOCKET_PONG_SECONDS = 20.0  # for a client to answer a ping
+WEBSOCKET_PONG_SECONDS = 40.0  # for a client to answer a ping: longer than a reader may stall, which is told why
 GRACE_SECONDS = 10
 LAST_WORDS_SECONDS = 2.0  # of the grace, for the answers to what has to be cut off
 
