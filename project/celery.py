@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
+from kombu import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -18,7 +19,19 @@ warnings.filterwarnings("ignore", message="You're running the worker with superu
 # … and at each lost connection it warns of a default that changes in Celery 6; ours is set below.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 
+# Between two tries to reach a broker that is away. Kombu's own waits grow to 30 s, and Celery has no setting
+# for them: files would wait that much longer than Redis was away.
+RETRY_SECONDS = 2
+
 app = Celery("filewire")
+
+
+class PromptConnection(Connection):
+    """A connection to the broker that is tried again soon, however long the broker has been away."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        """Return when there is a connection."""
+        return super().ensure_connection(*args, **{"interval_max": RETRY_SECONDS, **kwargs})
 
 
 def broker_url(redis_url: str) -> str:
@@ -29,6 +42,7 @@ def broker_url(redis_url: str) -> str:
 def configure(celery: Celery) -> None:
     """Set the application up from Django's settings."""
     limit = settings.FILEWIRE_PROCESSING_SECONDS
+    celery.amqp.Connection = PromptConnection
     celery.conf.update(
         broker_url=broker_url(settings.REDIS_URL),
         # The row has the outcome; results in Redis would be written for nobody.
@@ -51,22 +65,26 @@ def configure(celery: Celery) -> None:
             "unacked_restore_throttle": 1,
             "socket_connect_timeout": settings.REDIS_CONNECT_SECONDS,
             # Longer than the 1 s that a worker's BRPOP waits, or idle workers would lose their connection.
+            # Without one, an acknowledgement into a connection that is silently dead would wait for ever.
             "socket_timeout": 10.0,
+            # … and such a connection under a BRPOP is left within a minute: kombu looks this often.
             "socket_keepalive": True,
             "health_check_interval": 25,
+            # Whoever sends decides whether to send again: the dispatcher, from the rows.
             "retry_on_timeout": False,
         },
+        # For all tries of one send together.
         broker_connection_timeout=settings.REDIS_CONNECT_SECONDS,
-        # A worker may start before its broker, and outlive it.
+        # A worker may start before its broker, and outlive it, by however much (see `PromptConnection`).
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_connection_retry_delay=0.5,
         # What runs when the broker is lost goes on; its claim, not its message, makes it ours.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         # A child's own clock ends it (`apps.processing.sandbox`). This is for a process of ours that hangs itself, on a
         # storage that does not answer, say: it is killed, and the lease it held runs out.
         task_time_limit=limit + 30,
-        # At SIGTERM: no new messages, and this long for what runs before it is put back.
+        # At SIGTERM, which REMAP_SIGTERM makes a SIGQUIT (`manage.py worker`): no new messages, and this long for what
+        # runs before it is put back.
         worker_soft_shutdown_timeout=8.0,
         worker_enable_soft_shutdown_on_idle=False,
         # Whatever leaks, a fresh process now and then keeps memory flat; strangers' files are opened by others.

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import IO
 
@@ -32,10 +33,15 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
-    """In the child, before it runs: be sent SIGTERM when the parent dies, however it dies (Linux only)."""
+def _die_with(parent: int) -> None:
+    """In the child, before it runs: be sent SIGTERM when the parent dies, however it dies.
+
+    By the kernel on Linux; elsewhere the broken pipe tells those that show signs of life (`pulse`).
+    """
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
 
 
 @dataclass(eq=False)
@@ -68,7 +74,7 @@ class Child:
             env={**os.environ, "PYTHONUNBUFFERED": "1", **watched, **self.environment},
             cwd=settings.BASE_DIR,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(_die_with, os.getpid()),
             pass_fds=handed,
         )
         if self.pulse:
@@ -91,7 +97,7 @@ class Child:
     def end(self) -> None:
         """Kill what is left of it and of all it started."""
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies are left
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         if self.pulse is not None:
@@ -108,9 +114,12 @@ class Child:
             return
         if self.process.poll() is None:
             self.process.terminate()
-            try:
-                self.process.wait(self.grace_seconds)
-            except subprocess.TimeoutExpired:
+            ends_at = time.monotonic() + self.grace_seconds
+            while self.is_running() and time.monotonic() < ends_at:
+                pulse.beat()  # who waits for a child to stop does not hang
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(TICK_SECONDS)
+            if self.is_running():
                 say(self.name, f"did not stop within {self.grace_seconds:g} s and is killed")
         self.end()
 
@@ -120,6 +129,7 @@ class Supervisor:
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = children
+        self._started: list[Child] = []
         self._stopping = threading.Event()
 
     def stop(self, signum: int = 0, frame: FrameType | None = None) -> None:
@@ -135,22 +145,25 @@ class Supervisor:
                 if self._stopping.is_set():
                     return
                 child.start()
+                self._started.append(child)
                 self._await_ready(child)
             if when_ready is not None and not self._stopping.is_set():
                 when_ready()
             while not self._stopping.wait(TICK_SECONDS):
-                pulse.beat()
-                for child in self._children:
-                    self._keep(child)
+                self._keep_all()
         finally:
             for child in reversed(self._children):
                 child.stop()
 
     def _await_ready(self, child: Child) -> None:
         while child.ready is not None and not self._stopping.is_set() and not child.ready():
-            pulse.beat()
-            self._keep(child)
+            self._keep_all()  # what it waits for may be another child
             self._stopping.wait(TICK_SECONDS)
+
+    def _keep_all(self) -> None:
+        pulse.beat()
+        for child in self._started:
+            self._keep(child)
 
     def _keep(self, child: Child) -> None:
         if child.is_running():

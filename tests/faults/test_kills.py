@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -21,12 +22,12 @@ from tests.faults.harness import (
     drill,
     drilled,
     has_ended,
+    is_stopped,
     leftovers,
     one_working,
     pool,
     sandboxes,
     verify,
-    words_of,
     worker_of,
     working,
 )
@@ -115,15 +116,24 @@ def test_a_worker_that_is_told_to_stop_puts_its_file_back():
     print(f"put back after {put_back_after:.1f} s")
 
 
-def test_no_process_of_a_dead_celery_is_left(running: Service):
-    """With Celery's first process its workers, their sandboxes and their children go, within seconds."""
+@pytest.mark.parametrize("watched", [True, False])
+def test_no_process_of_a_dead_celery_is_left(running: Service, watched: bool):
+    """With Celery's first process its workers, their sandboxes and their children go, within seconds; on Linux even
+    while their supervisor stands still."""
+    if not watched and sys.platform != "linux":
+        pytest.skip("elsewhere it is the supervisor that kills them")
     with Witness(running) as witness:
         file_id = busy(running, witness, 2)
         old = [celery_main(running), *celery_main(running).children(recursive=True)]
         assert len(old) >= 1 + 2 * len(sandboxes(running))
-        celery_main(running).kill()
-        _, alive = psutil.wait_procs(old, timeout=10)
-        assert [words_of(process) for process in alive if not has_ended(process)] == []
+        supervisor = running.named("manage.py worker")
+        if not watched:
+            supervisor.suspend()
+        old[0].kill()
+        until(lambda: all(has_ended(process) for process in old), 10, "they are gone")
+        assert watched or is_stopped(supervisor)  # it had no part in it
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor.resume()
         witness.await_ends([file_id], 60)
 
 

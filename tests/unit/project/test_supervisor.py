@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from project import supervisor
+from project import pulse, supervisor
+from project.pulse import Pulse
 from project.supervisor import Child, Supervisor
 from tests.unit.events.feeding import until_now
 
@@ -18,6 +20,20 @@ QUIET = "import time\ntime.sleep(3600)"
 BEATING = "import time\nfrom project import pulse\nwhile True:\n pulse.beat(); time.sleep(0.02)"
 FROM_A_THREAD = (
     "import time\nfrom project import pulse\npulse.BEAT_SECONDS = 0.02\npulse.beat_from_thread()\ntime.sleep(3600)"
+)
+BEATING_ELSEWHERE = (  # as on a system whose kernel does not tell of a parent's death
+    "import sys, time\nfrom project import pulse\nsys.platform = sys.argv[1]\n"
+    "while True:\n pulse.beat(); time.sleep(0.02)"
+)
+DEAF_ORPHAN = (
+    "import signal, sys, time\nfrom project import pulse\npulse.ORPHAN_SECONDS = 0.3\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\npulse.beat_from_thread()\n"
+    "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'])\ntime.sleep(3600)"
+)
+SLOW_TO_STOP = (
+    "import signal, sys, time\nfrom project import pulse\n"
+    "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1.5), sys.exit()))\nprint('slow', flush=True)\n"
+    "while True:\n time.sleep(0.02)"
 )
 STUBBORN = (
     "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(3600)"
@@ -136,6 +152,78 @@ def test_a_child_that_does_not_stop_is_killed(said):
     with supervised(one):
         until_now(lambda: "deaf" in said)
     assert any("did not stop within 0.3 s" in line for line in said)
+
+
+def test_who_waits_for_a_child_to_stop_shows_life(said, monkeypatch):
+    """A supervisor under another one may take as long as its children's grace; it is not taken for hung."""
+    watched = Pulse()
+    monkeypatch.setenv(pulse.VARIABLE, str(watched.writing))
+    one = child(SLOW_TO_STOP)
+    one.start()
+    silent = 0
+    try:
+        until_now(lambda: "slow" in said)
+        stopping = threading.Thread(target=one.stop)
+        stopping.start()
+        while stopping.is_alive():
+            stopping.join(0.2)
+            watched.tick()
+            silent = max(silent, watched.silent_ticks)
+    finally:
+        one.stop()
+        watched.handed_over()
+        watched.close()
+    assert silent <= 2
+    assert not any("did not stop" in line for line in said)
+
+
+@pytest.mark.parametrize(("platform", "ends"), [("darwin", True), ("linux", False)])
+def test_the_death_of_a_supervisor_is_told_by_the_pipe_where_the_kernel_does_not(platform: str, ends: bool):
+    """Outside Linux a child that nobody listens to is told to stop; on Linux it would be told twice."""
+    watched = Pulse()
+    command = [sys.executable, "-c", BEATING_ELSEWHERE, platform]
+    environment = {**os.environ, pulse.VARIABLE: str(watched.writing)}
+    with subprocess.Popen(command, env=environment, pass_fds=[watched.writing]) as beating:
+        try:
+            watched.handed_over()
+            until_now(lambda: (watched.tick(), watched.began)[1])
+            watched.close()
+            if ends:
+                assert beating.wait(10) == -signal.SIGTERM
+            else:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    beating.wait(0.5)
+        finally:
+            beating.kill()
+
+
+def test_an_orphan_that_does_not_stop_is_killed_with_all_it_started():
+    """Nobody is left to do it but itself."""
+    watched = Pulse()
+    environment = {**os.environ, pulse.VARIABLE: str(watched.writing)}
+    command = [sys.executable, "-c", DEAF_ORPHAN]
+    with subprocess.Popen(command, env=environment, pass_fds=[watched.writing], start_new_session=True) as deaf:
+        try:
+            watched.handed_over()
+            until_now(psutil.Process(deaf.pid).children)
+            (started,) = psutil.Process(deaf.pid).children()
+            watched.close()
+            assert deaf.wait(10) == -signal.SIGKILL
+            psutil.wait_procs([started], timeout=10)
+            assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
+        finally:
+            deaf.kill()
+
+
+def test_children_are_kept_while_another_is_awaited(said):
+    """One that dies before all are ready is started again: what is awaited may need it."""
+    ready = threading.Event()
+    first, second = child(QUIET, pause_seconds=0.05), child(QUIET, ready=ready.is_set)
+    with supervised(first, second):
+        pid = pid_of(first)
+        os.kill(pid, signal.SIGKILL)
+        until_now(lambda: pid_of(first) != pid and first.is_running())
+        assert not ready.is_set()
 
 
 def test_a_pause_of_everything_is_no_hang(said):

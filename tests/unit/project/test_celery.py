@@ -1,0 +1,46 @@
+"""Celery's configuration: every name is one that it knows, and what no setting can say holds too."""
+
+import time
+
+import pytest
+from celery import Celery
+from celery.app.defaults import DEFAULTS
+from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel
+
+from project.celery import RETRY_SECONDS, configure
+from tests.ports import free_port
+
+
+@pytest.fixture
+def application(settings) -> Celery:
+    """One that is configured as ours is, with nobody at its broker's address."""
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    celery = Celery("of a test", set_as_current=False)
+    configure(celery)
+    return celery
+
+
+def test_every_setting_is_one_that_celery_has(application):
+    """A name that Celery or kombu does not know would be taken without a word, and do nothing."""
+    names = set(application.conf.changes) - {"deprecated_settings"}
+    assert len(names) > 20
+    assert names <= set(DEFAULTS)
+    assert set(application.conf.broker_transport_options) <= set(Channel.from_transport_options)
+
+
+def test_a_message_is_invisible_for_longer_than_any_attempt(application, settings):
+    """Or Redis would give it to a second worker while the first one works."""
+    assert application.conf.task_time_limit > settings.FILEWIRE_PROCESSING_SECONDS
+    visible_after = application.conf.broker_transport_options["visibility_timeout"]
+    assert visible_after == settings.FILEWIRE_VISIBILITY_SECONDS > application.conf.task_time_limit
+
+
+def test_a_broker_that_is_away_is_tried_again_soon(application):
+    """The waits between two tries do not grow: a worker is back as soon as its broker is."""
+    waits: list[float] = []
+    began = time.monotonic()
+    with application.connection_for_read() as connection, pytest.raises(OperationalError):
+        connection.ensure_connection(lambda _, seconds: waits.append(seconds), max_retries=2)
+    assert waits == [RETRY_SECONDS] * 2  # kombu's own would be 2, 4, 6 …
+    assert time.monotonic() - began < 2 * RETRY_SECONDS + 3
