@@ -392,6 +392,7 @@ def ole(stream: str = "WordDocument") -> bytes:
     struct.pack_into("<I", header, 48, 1)
     directory = bytearray(512)
     directory[: len(stream) * 2] = stream.encode("utf-16-le")
+    struct.pack_into("<H", directory, 64, 2 * len(stream) + 2)
     return bytes(header) + bytes(512) + bytes(directory)
 
 

@@ -8,6 +8,7 @@ not taken for a spreadsheet. Source: https://pkware.cachefly.net/webdocs/casestu
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Final
@@ -23,6 +24,13 @@ _OFFICE_FOLDERS: Final = {
     "word/": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
     "xl/": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "ppt/": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "visio/": "application/vnd.ms-visio.drawing",
+}
+_TELLING_NAMES: Final = {
+    "AndroidManifest.xml": "application/vnd.android.package-archive",
+    "FixedDocSeq.fdseq": "application/vnd.ms-xpsdocument",
+    "FixedDocumentSequence.fdseq": "application/vnd.ms-xpsdocument",
+    "doc.kml": "application/vnd.google-earth.kmz",
 }
 # A package has the first two by definition (ECMA-376 part 2); the others, like relationship parts, are as
 # good a sign when an archive's head shows no more: LibreOffice writes [Content_Types].xml last.
@@ -43,14 +51,31 @@ _END_RECORD_SEARCH_BYTES = 22 + 65_535
 _CENTRAL_DIRECTORY_LIMIT_BYTES = 1024 * 1024
 """Some 10,000 entries. Office files have hundreds; of a larger directory only this much is read."""
 
-# OLE streams by name, in UTF-16, as they stand in the directory.
-_OLE_STREAMS: Final[tuple[tuple[bytes, str], ...]] = (
-    ("WordDocument".encode("utf-16-le"), "application/msword"),
-    ("Workbook".encode("utf-16-le"), "application/vnd.ms-excel"),
-    ("PowerPoint Document".encode("utf-16-le"), "application/vnd.ms-powerpoint"),
-    ("__properties_version1.0".encode("utf-16-le"), "application/vnd.ms-outlook"),
+# The root's class, which programs write or leave empty, says which of the streams is the file's own: a workbook may
+# hold a text document. Without it, the first of these names that is there.
+_OLE_CLASSES: Final[dict[bytes, str]] = {
+    bytes.fromhex("0609020000000000c000000000000046"): "application/msword",
+    bytes.fromhex("0009020000000000c000000000000046"): "application/msword",
+    bytes.fromhex("2008020000000000c000000000000046"): "application/vnd.ms-excel",
+    bytes.fromhex("1008020000000000c000000000000046"): "application/vnd.ms-excel",
+    bytes.fromhex("108d81649b4fcf1186ea00aa00b929e8"): "application/vnd.ms-powerpoint",
+    bytes.fromhex("0b0d020000000000c000000000000046"): "application/vnd.ms-outlook",
+    bytes.fromhex("84100c0000000000c000000000000046"): "application/x-msi",
+    bytes.fromhex("141a020000000000c000000000000046"): "application/vnd.visio",
+}
+_OLE_STREAMS: Final[tuple[tuple[str, str], ...]] = (
+    ("EncryptedPackage", "application/x-ole-storage"),
+    ("WordDocument", "application/msword"),
+    ("Workbook", "application/vnd.ms-excel"),
+    ("Book", "application/vnd.ms-excel"),
+    ("PowerPoint Document", "application/vnd.ms-powerpoint"),
+    ("__properties_version1.0", "application/vnd.ms-outlook"),
+    ("VisioDocument", "application/vnd.visio"),
+    ("Quill", "application/x-mspublisher"),
+    ("HwpDoc", "application/x-hwp"),
 )
-_OLE_DIRECTORY_LIMIT_BYTES = 4096
+_OLE_DIRECTORY_SECTORS: Final = 64
+_OLE_ENTRY_BYTES: Final = 128
 
 
 def zip_type(head: bytes) -> str:
@@ -83,15 +108,41 @@ def zip_type_of_file(file: BinaryIO, size: int) -> str | None:
 
 
 def ole_type(head: bytes) -> str:
-    """The media type of an OLE container if its directory lies within `head`."""
-    start = _ole_directory_start(head)
-    return _ole_type_of_directory(head[start : start + _OLE_DIRECTORY_LIMIT_BYTES])
+    """The media type of an OLE container as far as its directory lies within `head`."""
+    return ole_type_of_file(io.BytesIO(head))
 
 
-def ole_type_of_file(file: BinaryIO, head: bytes) -> str:
-    """The media type of a whole OLE container."""
-    file.seek(_ole_directory_start(head))
-    return _ole_type_of_directory(file.read(_OLE_DIRECTORY_LIMIT_BYTES))
+def ole_type_of_file(file: BinaryIO) -> str:
+    """The media type of a whole OLE container, from the names in its directory ([MS-CFB] §2.6)."""
+    names = set()
+    for number, entry in enumerate(_ole_entries(file)):
+        length = int.from_bytes(entry[64:66], "little")
+        names.add(entry[: max(0, min(length, 64) - 2)].decode("utf-16-le", "replace"))
+        if number == 0 and (found := _OLE_CLASSES.get(entry[80:96])):
+            return found
+    return next((content_type for name, content_type in _OLE_STREAMS if name in names), OLE)
+
+
+def _ole_entries(file: BinaryIO) -> Iterator[bytes]:
+    """The directory's entries, sector by sector along its chain."""
+    file.seek(0)
+    header = file.read(512)
+    sector_bytes = 1 << max(7, min(int.from_bytes(header[30:32], "little"), 12))
+    sector = int.from_bytes(header[48:52], "little")
+    for _ in range(_OLE_DIRECTORY_SECTORS):
+        file.seek((sector + 1) * sector_bytes)
+        content = file.read(sector_bytes)
+        yield from (content[at : at + _OLE_ENTRY_BYTES] for at in range(0, len(content) - 127, _OLE_ENTRY_BYTES))
+        # The allocation table's sectors stand in the header, as far as 109 of them go (7 MB, with large sectors 436).
+        block, place = divmod(sector, sector_bytes // 4)
+        table = header[76 + 4 * block : 80 + 4 * block]
+        if len(table) < 4 or table[3] == 0xFF:
+            return
+        file.seek((int.from_bytes(table, "little") + 1) * sector_bytes + 4 * place)
+        following = file.read(4)
+        if len(following) < 4 or following[3] == 0xFF:
+            return
+        sector = int.from_bytes(following, "little")
 
 
 def _declared_type(head: bytes) -> str | None:
@@ -109,8 +160,8 @@ def _type_of_entries(names: Iterable[str]) -> str | None:
     for position, name in enumerate(names):
         if position < 3 and name == "META-INF/MANIFEST.MF":
             return "application/java-archive"
-        if name == "AndroidManifest.xml":
-            return "application/vnd.android.package-archive"
+        if name in _TELLING_NAMES:
+            return _TELLING_NAMES[name]
         marked = marked or name in _OFFICE_MARKS or name.endswith(".xml.rels")
         if office is None:
             office = _OFFICE_FOLDERS.get(name[: name.find("/") + 1])
@@ -155,13 +206,3 @@ def _central_names(directory: bytes) -> Iterator[str]:
         name_length, extra_length, comment_length = struct.unpack_from("<HHH", directory, start + 28)
         yield directory[start + 46 : start + 46 + name_length].decode("utf-8", "replace")
         start += 46 + name_length + extra_length + comment_length
-
-
-def _ole_directory_start(head: bytes) -> int:
-    """[MS-CFB] §2.2: the directory's first sector is at 48, a sector's size, as a power of two, at 30."""
-    sector_bytes = 1 << min(int.from_bytes(head[30:32], "little"), 12)
-    return (int.from_bytes(head[48:52], "little") + 1) * sector_bytes
-
-
-def _ole_type_of_directory(directory: bytes) -> str:
-    return next((name for stream, name in _OLE_STREAMS if stream in directory), OLE)

@@ -7,7 +7,7 @@ Two entry points give the same answer wherever the first bytes suffice:
 - `detect` has the whole file. It goes on where the head leaves off: into the directory of a ZIP or OLE
   container, and past the first bytes of what looked like text.
 
-`signatures` knows the binary formats, `containers` looks into ZIP and OLE, `text_formats` tells text from
+`magic` and `signatures` know the binary formats, `containers` looks into ZIP and OLE, `text_formats` tells text from
 binary and one text from another. `docs/detection.md` has the figures behind doing this here.
 """
 
@@ -60,7 +60,9 @@ def detect(path: Path) -> Detected:
         if head.startswith(containers.ZIP_MAGIC):
             content_type = containers.zip_type_of_file(file, size) or content_type
         elif content_type == containers.OLE:
-            content_type = containers.ole_type_of_file(file, head)
+            content_type = containers.ole_type_of_file(file)
+        elif content_type == UNKNOWN:
+            content_type = _type_from_elsewhere(file, size) or UNKNOWN
         elif size > len(head) and _is_plain_bytes_text(head) and _turns_binary(file, size):
             content_type = UNKNOWN
     return _detected(content_type)
@@ -76,6 +78,23 @@ def _content_type(head: bytes, complete: bool) -> str:
     if text is not None:
         return text_formats.content_type(text, complete)
     return signatures.weak(head) or UNKNOWN
+
+
+def _type_from_elsewhere(file: BinaryIO, size: int) -> str | None:
+    """The few formats whose mark is not in the head: a disk image's first descriptor, or a footer."""
+    for offset, magic, content_type in _FAR_MARKS:
+        if size >= abs(offset):
+            file.seek(offset, os.SEEK_SET if offset >= 0 else os.SEEK_END)
+            if file.read(len(magic)) == magic:
+                return content_type
+    return None
+
+
+_FAR_MARKS: Final = (
+    (32_769, b"CD001", "application/x-iso9660-image"),
+    (-512, b"koly\0\0\0\x04", "application/x-apple-diskimage"),
+    (-18, b"TRUEVISION-XFILE.\0", "image/x-tga"),
+)
 
 
 def _is_plain_bytes_text(head: bytes) -> bool:
@@ -106,22 +125,41 @@ def _detected(content_type: str) -> Detected:
 
 # Only what the first half of the media type does not already say.
 _KIND_OF: Mapping[str, str] = {
+    "application/atom+xml": "data",
     "application/epub+zip": "document",
+    "application/gpx+xml": "data",
     "application/gzip": "archive",
     "application/java-archive": "archive",
     "application/json": "data",
+    "application/lzip": "archive",
     "application/mbox": "document",
     "application/msword": "document",
+    "application/mxf": "video",
     "application/ogg": "audio",
+    "application/onenote": "document",
     "application/pdf": "document",
     "application/postscript": "document",
+    "application/rss+xml": "data",
     "application/rtf": "document",
     "application/toml": "data",
     "application/vnd.android.package-archive": "archive",
+    "application/vnd.apache.arrow.file": "data",
+    "application/vnd.apache.avro": "data",
+    "application/vnd.apache.orc": "data",
     "application/vnd.apache.parquet": "table",
+    "application/vnd.debian.binary-package": "archive",
+    "application/vnd.google-earth.kml+xml": "data",
+    "application/vnd.google-earth.kmz": "archive",
+    "application/vnd.lotus-1-2-3": "table",
+    "application/vnd.ms-access": "data",
+    "application/vnd.ms-cab-compressed": "archive",
     "application/vnd.ms-excel": "table",
+    "application/vnd.ms-htmlhelp": "document",
     "application/vnd.ms-outlook": "document",
+    "application/vnd.ms-outlook-pst": "document",
     "application/vnd.ms-powerpoint": "document",
+    "application/vnd.ms-xpsdocument": "document",
+    "application/vnd.oasis.opendocument.graphics": "document",
     "application/vnd.oasis.opendocument.presentation": "document",
     "application/vnd.oasis.opendocument.spreadsheet": "table",
     "application/vnd.oasis.opendocument.text": "document",
@@ -129,19 +167,47 @@ _KIND_OF: Mapping[str, str] = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "table",
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "document",
     "application/vnd.rar": "archive",
+    "application/vnd.rn-realmedia": "video",
     "application/vnd.sqlite3": "data",
+    "application/vnd.ms-visio.drawing": "document",
+    "application/vnd.visio": "document",
+    "application/vnd.wordperfect": "document",
     "application/x-7z-compressed": "archive",
+    "application/x-apple-diskimage": "archive",
+    "application/x-archive": "archive",
+    "application/x-bplist": "data",
     "application/x-bzip2": "archive",
+    "application/x-compress": "archive",
+    "application/x-cpio": "archive",
+    "application/x-hdf5": "data",
+    "application/x-iso9660-image": "archive",
+    "application/x-lz4": "archive",
+    "application/x-lzh-compressed": "archive",
+    "application/x-lzma": "archive",
+    "application/x-matlab-data": "data",
+    "application/x-mobipocket-ebook": "document",
+    "application/x-hwp": "document",
+    "application/x-mspublisher": "document",
     "application/x-ndjson": "table",
+    "application/x-netcdf": "data",
+    "application/x-npy": "data",
     "application/x-ole-storage": "document",
+    "application/x-palm-doc": "document",
+    "application/x-quattro-pro": "table",
+    "application/x-rpm": "archive",
     "application/x-subrip": "text",
     "application/x-tar": "archive",
+    "application/x-tex": "text",
+    "application/x-xar": "archive",
+    "application/x-xml-plist": "data",
     "application/x-xz": "archive",
     "application/xhtml+xml": "document",
     "application/xml": "data",
+    "application/xslt+xml": "data",
     "application/yaml": "data",
     "application/zip": "archive",
     "application/zstd": "archive",
+    "image/vnd.djvu": "document",
     "message/rfc822": "document",
     "text/calendar": "data",
     "text/csv": "table",

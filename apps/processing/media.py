@@ -38,7 +38,15 @@ FORMATS: Final[Mapping[str, str]] = {
     "audio/aac": "aac",
     "audio/aiff": "aiff",
     "audio/amr": "amr",
+    "audio/amr-wb": "amr",
     "audio/basic": "au",
+    "audio/ac3": "ac3",
+    "audio/x-ape": "ape",
+    "audio/x-caf": "caf",
+    "audio/x-tta": "tta",
+    "audio/x-voc": "voc",
+    "audio/x-w64": "w64",
+    "audio/x-wavpack": "wv",
     "video/mp4": "mp4",
     "video/quicktime": "mp4",
     "video/3gpp": "mp4",
@@ -58,6 +66,9 @@ FORMATS: Final[Mapping[str, str]] = {
     "video/x-ms-wmv": "asf",
     "video/x-ms-asf": "asf",
     "audio/x-ms-wma": "asf",
+    "application/mxf": "mxf",
+    "application/vnd.rn-realmedia": "rm",
+    "video/x-ivf": "ivf",
 }
 
 # What FFmpeg raises for a file that is damaged. ValueError and the like come from PyAV for headers that lie.
@@ -66,10 +77,8 @@ BROKEN = (av.error.FFmpegError, ValueError, OverflowError, ZeroDivisionError, EO
 
 @contextlib.contextmanager
 def opened(job: Job, kind: str) -> Iterator[Any]:
-    """The container. Raises ProcessingFailed where it cannot be opened, or is of a type that is not."""
-    name = FORMATS.get(job.content_type)
-    if name is None:
-        raise ProcessingFailed(f"{kind}_unsupported")
+    """The container, of a type in `FORMATS`. Raises ProcessingFailed where it cannot be opened."""
+    name = FORMATS[job.content_type]
     av.logging.set_level(None)
     options = {
         "probesize": str(PROBE_BYTES),

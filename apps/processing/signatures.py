@@ -1,4 +1,4 @@
-"""Binary formats by their first bytes.
+"""Binary formats by their first bytes: those that take more than the magic numbers in `magic`.
 
 The numbers come from the formats' own specifications, the WHATWG's MIME Sniffing Standard
 (https://mimesniff.spec.whatwg.org/) and the Library of Congress' format descriptions. Where a magic number is
@@ -7,47 +7,26 @@ short enough to turn up in text ("BM", "ID3"), the fields behind it are checked 
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
-from . import containers
+from . import containers, magic, text_formats
 
-# Long enough, or odd enough, to stand alone.
-_PREFIXES: Final[tuple[tuple[bytes, str], ...]] = (
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"%PDF-", "application/pdf"),
-    (b"\xef\xbb\xbf%PDF-", "application/pdf"),
-    (b"II*\0", "image/tiff"),
-    (b"MM\0*", "image/tiff"),
-    (b"II+\0\x08\0\0\0", "image/tiff"),
-    (b"MM\0+\0\x08\0\0", "image/tiff"),
-    (b"\x1f\x8b\x08", "application/gzip"),
-    (b"\xfd7zXZ\0", "application/x-xz"),
-    (b"\x28\xb5\x2f\xfd", "application/zstd"),
-    (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
-    (b"Rar!\x1a\x07", "application/vnd.rar"),
-    (b"{\\rtf", "application/rtf"),
-    (b"%!PS-Adobe-", "application/postscript"),
-    (b"SQLite format 3\0", "application/vnd.sqlite3"),
-    (b"8BPS\0\x01\0\0\0\0\0\0", "image/vnd.adobe.photoshop"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
-    (b"MThd\0\0\0\x06", "audio/midi"),
-    (b"#!AMR\n", "audio/amr"),
-    (b"FLV\x01", "video/x-flv"),
-    (b"\0\0\x01\xba", "video/mpeg"),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video/x-ms-asf"),
-    (b"wOF2\0\x01\0\0", "font/woff2"),
-    (b"wOFF\0\x01\0\0", "font/woff"),
-    (b"OTTO\0", "font/otf"),
-    (b"\0\x01\0\0\0", "font/ttf"),
-    (b"\x7fELF", "application/x-elf"),
-)
-
-_RIFF_FORMS: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
+_IFF_FORMS: Final = {
+    b"AIFF": "audio/aiff",
+    b"AIFC": "audio/aiff",
+    b"8SVX": "audio/x-8svx",
+    b"ILBM": "image/x-ilbm",
+    b"PBM ": "image/x-ilbm",
+}
+_RIFF_FORMS: Final = {
+    b"WEBP": "image/webp",
+    b"WAVE": "audio/wav",
+    b"AVI ": "video/x-msvideo",
+    b"RMID": "audio/midi",
+    b"ACON": "application/x-navi-animation",
+}
 
 # ISO 14496-12 `ftyp` brands, as registered at https://mp4ra.org/registered-types/brands
 _BRANDS: Final[dict[bytes, str]] = {
@@ -88,9 +67,9 @@ _PDF_HEADER_WITHIN_BYTES = 1024
 
 def strong(head: bytes) -> str | None:
     """The media type whose signature the head carries beyond doubt."""
-    for prefix, content_type in _PREFIXES:
-        if head.startswith(prefix):
-            return "image/x-canon-cr2" if prefix == b"II*\0" and head[8:10] == b"CR" else content_type
+    content_type = magic.at_start(head)
+    if content_type is not None:
+        return _tiff(head) if content_type == "image/tiff" else content_type
     if head.startswith(containers.ZIP_MAGIC):
         return containers.zip_type(head)
     if head.startswith(containers.OLE_MAGIC):
@@ -100,8 +79,8 @@ def strong(head: bytes) -> str | None:
     form = head[8:12]
     if head.startswith((b"RIFF", b"RF64", b"BW64")):
         return _RIFF_FORMS.get(form)
-    if head.startswith(b"FORM") and form in (b"AIFF", b"AIFC"):
-        return "audio/aiff"
+    if head.startswith(b"FORM"):
+        return _IFF_FORMS.get(form)
     if head.startswith(b"\x1aE\xdf\xa3"):
         return _ebml(head)
     if head.startswith(b"OggS\0"):
@@ -109,18 +88,61 @@ def strong(head: bytes) -> str | None:
     if head.startswith(b"fLaC") and head[4:5] in (b"\0", b"\x80"):
         return "audio/flac"
     if head.startswith(b"ID3") and head[3:4] in (b"\x02", b"\x03", b"\x04"):
-        return "audio/mpeg"
+        return _after_id3(head)
     if head.startswith(b"BZh") and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
         return "application/x-bzip2"
     if head.startswith(b"PAR1") and len(head) > 4 and head[4] in (0x15, 0x19, 0x1C, 0x2C):
         return "application/vnd.apache.parquet"
     if head.startswith(b"BM") and head[6:10] == bytes(4) and head[14:18] in _BMP_HEADER_SIZES:
         return "image/bmp"
-    if head.startswith(b"\0\0\x01\0") and _is_icon(head):
-        return "image/vnd.microsoft.icon"
+    if head.startswith((b"\0\0\x01\0", b"\0\0\x02\0")) and _is_icon(head):
+        return "image/vnd.microsoft.icon" if head[2] == 1 else "image/x-win-bitmap"
     if head[257:262] == b"ustar" and _is_tar(head):
         return "application/x-tar"
+    return _netpbm(head) or _program(head) or _rarely_seen(head)
+
+
+def _netpbm(head: bytes) -> str | None:
+    """Netpbm's pictures: https://netpbm.sourceforge.net/doc/pnm.html (P7, PAM, among them)."""
+    found = _NETPBM.match(head)
+    return _NETPBM_TYPES[(found[1] or found[2])[0]] if found else None
+
+
+_NETPBM: Final = re.compile(rb"P(?:([1-6])(?:\s+|#[^\n]*\n)+\d+\s+\d|(7)\nWIDTH \d)")
+_NETPBM_TYPES: Final = {
+    ord(digit): f"image/x-portable-{name}"
+    for digits, name in (("14", "bitmap"), ("25", "graymap"), ("36", "pixmap"), ("7", "anymap"))
+    for digit in digits
+}
+
+
+def _program(head: bytes) -> str | None:
+    """Compiled programs other than ELF's."""
+    if head.startswith(b"MZ") and len(head) >= 64:
+        start = int.from_bytes(head[60:64], "little")
+        if head.startswith(b"PE\0\0", start):
+            return "application/vnd.microsoft.portable-executable"
+        return "application/x-dosexec" if text_formats.control_bytes(head) else None
+    if head.startswith(b"\xca\xfe\xba\xbe") and len(head) >= 8:
+        # A class file's version is 45 or more; as many architectures has no Mach-O file.
+        return "application/java-vm" if head[7] >= 45 else "application/x-mach-binary"
     return None
+
+
+def _rarely_seen(head: bytes) -> str | None:
+    """Formats with one or two bytes of a magic number, by the fields behind them."""
+    if head[:3] in (b"FWS", b"CWS", b"ZWS") and 0 < int.from_bytes(head[3:4]) < 64 and text_formats.control_bytes(head):
+        return "application/vnd.adobe.flash.movie"
+    if _CPIO.match(head):
+        return "application/x-cpio"
+    if len(head) >= 128 and head[0] == 0x0A and head[1] in (0, 2, 3, 4, 5) and head[2] == 1 and head[64] == 0:
+        return "image/vnd.zbrush.pcx" if head[3] in (1, 2, 4, 8) else None
+    if head.startswith(b"\x01\xda") and head[2:3] in (b"\0", b"\x01") and head[3:4] in (b"\x01", b"\x02"):
+        return "image/sgi"
+    return None
+
+
+_CPIO: Final = re.compile(rb"0707(?:0[12][0-9A-Fa-f]{104}|07[0-7]{70})")
 
 
 def weak(head: bytes) -> str | None:
@@ -128,6 +150,8 @@ def weak(head: bytes) -> str | None:
 
     These formats have only a sync pattern or a checksum; bytes that decode as text are never asked.
     """
+    if (found := magic.in_binary(head)) is not None:
+        return found
     if _has_mp3_frames(head):
         return "audio/mpeg"
     if _has_adts_frames(head):
@@ -141,7 +165,57 @@ def weak(head: bytes) -> str | None:
         return "video/quicktime"
     if b"%PDF-" in head[:_PDF_HEADER_WITHIN_BYTES]:
         return "application/pdf"
+    if head[34:36] == b"LP" and head[8:12] in _EOT_VERSIONS:
+        return "application/vnd.ms-fontobject"
+    if head.startswith(b"\x0b\x77") and len(head) > 5 and head[4] >> 6 < 3 and head[4] & 0x3F < 38:
+        return "audio/ac3"
+    if head.startswith(b"\x5d\0\0") and (head[5:13] == b"\xff" * 8 or head[10:13] == bytes(3)):
+        return "application/x-lzma"
     return None
+
+
+_EOT_VERSIONS: Final = (b"\0\0\1\0", b"\1\0\2\0", b"\2\0\2\0")  # https://www.w3.org/submissions/EOT/
+# TIFF 6.0 §2. A camera's raw file is a TIFF by its form: DNG has a tag of its own, others a maker and sub-directories.
+_TAG_MAKE, _TAG_SUB_DIRECTORIES, _TAG_DNG_VERSION = 271, 330, 50706
+_RAW_MAKERS: Final = {b"NIKON": "image/x-nikon-nef", b"PENTA": "image/x-pentax-pef", b"SONY\0": "image/x-sony-arw"}
+
+
+def _tiff(head: bytes) -> str:
+    if head[8:10] == b"CR":
+        return "image/x-canon-cr2"
+    order = "<" if head[0] == 0x49 else ">"
+    if head[2:4] in (b"\x2b\0", b"\0\x2b"):  # BigTIFF, whose fields are of twice the size
+        start, count_format, entry = int.from_bytes(head[8:16], "little" if order == "<" else "big"), "Q", "HHQQ"
+    else:
+        start, count_format, entry = int.from_bytes(head[4:8], "little" if order == "<" else "big"), "H", "HHII"
+    try:
+        (count,) = struct.unpack_from(order + count_format, head, start)
+        first = start + struct.calcsize(order + count_format)
+        step = struct.calcsize(order + entry)
+        places = {
+            tag: place
+            for tag, _, _, place in (
+                struct.unpack_from(order + entry, head, first + index * step) for index in range(min(count, 100))
+            )
+        }
+    except (struct.error, OverflowError):
+        return "image/tiff"
+    if _TAG_DNG_VERSION in places:
+        return "image/x-adobe-dng"
+    make = places.get(_TAG_MAKE, len(head))
+    raw = _RAW_MAKERS.get(head[make : make + 5])
+    return raw if raw is not None and _TAG_SUB_DIRECTORIES in places else "image/tiff"
+
+
+def _after_id3(head: bytes) -> str:
+    """What a tag stands before: mostly MP3, where the head does not reach so far."""
+    length = 0
+    for byte in head[6:10]:
+        length = length << 7 | byte & 0x7F
+    sound = head[10 + length :]
+    if sound.startswith(b"fLaC"):
+        return "audio/flac"
+    return "audio/aac" if _has_adts_frames(sound) else "audio/mpeg"
 
 
 _BMP_HEADER_SIZES: Final = frozenset(struct.pack("<I", size) for size in (12, 16, 40, 52, 56, 64, 108, 124))

@@ -98,7 +98,7 @@ def content_type(text: str, complete: bool) -> str:
         # The last line is most likely cut.
         lines = lines[:-1]
     if not lines:
-        return PLAIN
+        return "text/csv" if _WIDE_ROW.match(sample) else PLAIN
     if _is_mail(lines):
         return "message/rfc822"
     if (found := _table(lines)) is not None:
@@ -118,6 +118,13 @@ _OPENINGS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"BEGIN:VCALENDAR\r?\n"), "text/calendar"),
     (re.compile(r"BEGIN:VCARD\r?\n"), "text/vcard"),
     (re.compile(r"From \S+@\S+ .*\d{4}\r?\n[A-Za-z-]+: "), "application/mbox"),
+    (re.compile(r"/\* XPM \*/"), "image/x-xpixmap"),
+    (re.compile(r"#define \w{1,99}_width \d+\s+#define \w{1,99}_height \d+"), "image/x-xbitmap"),
+    (re.compile(r"0\r?\nSECTION\r?\n"), "image/vnd.dxf"),
+    (re.compile(r"(?:%.*\n|\s)*+\\(?:documentclass|documentstyle|NeedsTeXFormat)\b"), "application/x-tex"),
+    (re.compile(r"\[Script Info\]\r?\n"), "text/x-ssa"),
+    (re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----\r?\n"), "application/x-pem-file"),
+    (re.compile(r"diff --git a/|--- \S.*\r?\n\+\+\+ \S.*\r?\n@@ -"), "text/x-diff"),
 )
 
 # --- markup ---------------------------------------------------------------------------------------------
@@ -166,6 +173,13 @@ _HTML_TAGS: Final = frozenset(
     ]
 )
 
+_XML_ROOTS: Final = {
+    "gpx": "application/gpx+xml",
+    "kml": "application/vnd.google-earth.kml+xml",
+    "rss": "application/rss+xml",
+    "stylesheet": "application/xslt+xml",
+}
+
 
 def _markup(sample: str, text: str, complete: bool) -> str:
     declared = sample.startswith("<?xml")
@@ -182,6 +196,8 @@ def _markup(sample: str, text: str, complete: bool) -> str:
         return "image/svg+xml"
     if name == "html":
         return "application/xhtml+xml" if declared else "text/html"
+    if name in _XML_ROOTS:
+        return _XML_ROOTS[name]
     if declared or opening.startswith("<!doctype"):
         return "application/xml"
     if name in _HTML_TAGS and root[2] is None:
@@ -202,10 +218,10 @@ _JSON_ARRAY: Final = re.compile(r'\[\s*(?:[\[{"\]]|-?\d|true\b|false\b|null\b)')
 
 
 def _json(start: str, complete: bool) -> str | None:
-    if complete:
-        if _parses(start):
-            return "application/json"
-    elif (_JSON_OBJECT if start[0] == "{" else _JSON_ARRAY).match(start):
+    if complete and _parses(start):
+        return "application/json"
+    # One with a fault in it is JSON still: where the fault is will be told.
+    if (_JSON_OBJECT if start[0] == "{" else _JSON_ARRAY).match(start):
         sample = start[:_SAMPLE_CHARACTERS]
         if _JSON_TOKENS.match(sample) and not _is_json_lines(start, complete):
             return "application/json"
@@ -269,13 +285,17 @@ def _is_mail(lines: list[str]) -> bool:
 
 _TABLE_LINES = 50
 _PROSE_CELL_CHARACTERS = 80
+# A first line that is longer than what is looked at: a hundred cells and more, none like a sentence's or a program's.
+_WIDE_ROW: Final = re.compile(r'(?:(?:[^,;(){}<>\n"]{0,40}+|"[^"\n]{0,200}+"),){100}')
+_HEADER_CELL: Final = re.compile(r"[\w.%#/()-]+(?: [\w.%#/()-]+){0,3}")
 
 
 def _table(lines: list[str]) -> str | None:
     """CSV (comma or semicolon) or TSV, if every row has the same number of cells."""
     best: tuple[int, str] | None = None
+    lines = [line for line in lines if not line.startswith("#")] if lines[0].startswith("#") else lines
     for delimiter, name in (("\t", "text/tab-separated-values"), (";", "text/csv"), (",", "text/csv")):
-        if delimiter in lines[0]:
+        if lines and delimiter in lines[0]:
             width = _table_width(lines[:_TABLE_LINES], delimiter)
             if width > (best[0] if best else 1):
                 best = width, name
@@ -293,7 +313,9 @@ def _table_width(lines: list[str], delimiter: str) -> int:
         rows = rows[:-1]
     width = len(rows[0]) if rows else 0
     # Two columns in two rows can be chance.
-    if len(rows) < (3 if width == 2 else 2) or any(len(row) != width for row in rows):
+    if len(rows) < (3 if width == 2 else 2):
+        return 0
+    if any(len(row) != width for row in rows) and not _is_ragged(rows):
         return 0
     if all(not row[0].strip() for row in rows) or all(line[-1:] in (";", ",", "{", "}") for line in lines):
         # Indented text, or statements and list items of a programming language.
@@ -305,6 +327,13 @@ def _table_width(lines: list[str], delimiter: str) -> int:
         if mean > _PROSE_CELL_CHARACTERS or (mean > 12 and spaced * 2 > len(cells) - len(rows)):
             return 0
     return width
+
+
+def _is_ragged(rows: list[list[str]]) -> bool:
+    """Whether rows of different lengths are a table's still: under a header of names, some lack their last cells."""
+    header = rows[0]
+    named = len(header) >= 4 and len(set(header)) == len(header) and all(map(_HEADER_CELL.fullmatch, header))
+    return named and all(len(header) - 3 < len(row) <= len(header) for row in rows if len(row) > 1)
 
 
 # --- YAML, TOML, Markdown -------------------------------------------------------------------------------
@@ -334,9 +363,13 @@ def _is_yaml(lines: list[str]) -> bool:
         lines[index].startswith("- ") and lines[index + 1 : index + 2] and lines[index + 1].startswith("  ")
         for index in keys
     )
-    return nested and len(keys) >= 2
+    if nested:
+        return len(keys) >= 2 or lines[keys[0]].lstrip("- ")[:1].islower()
+    # A flat one is told by its keys: other texts of names and values write them with a capital, or in several words.
+    return len(keys) >= 2 and all(_YAML_FLAT.match(line) for line in lines)
 
 
+_YAML_FLAT: Final = re.compile(r"[a-z][\w.-]*: \S|\s*#|\s*$")
 _TOML_TABLE: Final = re.compile(r"\[{1,2}[ ]*[\w\"'.-]+(?:[ ]*\.[ ]*[\w\"'-]+)*[ ]*\]{1,2}\s*(?:#.*)?$")
 _TOML_PAIR: Final = re.compile(
     r"\s*[\w\"'.-]+(?:\s*\.\s*[\w\"'-]+)*\s*=\s*(?:[\"'\[{]|[+-]?(?:\d|inf\b|nan\b)|true\b|false\b)"
@@ -345,7 +378,7 @@ _TOML_OTHER: Final = re.compile(r"\s*(?:#|$)|\s+\S|[\]}\"']")
 
 
 def _is_toml(lines: list[str]) -> bool:
-    """A table header, and no value that TOML would want in quotes: that would be an INI file."""
+    """A table header or nothing but pairs, and no value that TOML would want in quotes: that would be an INI file."""
     tables = pairs = 0
     for line in lines:
         if _TOML_TABLE.match(line):
@@ -354,7 +387,10 @@ def _is_toml(lines: list[str]) -> bool:
             pairs += 1
         elif not _TOML_OTHER.match(line) or re.match(r"\s*[\w.-]+\s*=", line):
             return False
-    return tables > 0 and pairs > 0
+    return pairs > 0 if tables else pairs > 1 and all(_TOML_FLAT.match(line) for line in lines)
+
+
+_TOML_FLAT: Final = re.compile(r"[\w\"'.-]+ = \S|#|\s*$|\s+\S|[\]}\"']")
 
 
 _MARKDOWN_FENCE: Final = re.compile(r"(?:```|~~~)[\w+-]*\s*$")

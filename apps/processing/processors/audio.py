@@ -18,8 +18,9 @@ import av
 import av.filter
 
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
-from ..media import BROKEN, codec_of, number, opened, seconds_of, tags_of
+from ..media import BROKEN, FORMATS, codec_of, number, opened, seconds_of, tags_of
 from ..pictures import redraw
+from . import fallback
 
 ANALYSED_SECONDS: Final = 600.0  # of sound that is decoded
 WORK_SECONDS: Final = 20.0
@@ -66,10 +67,14 @@ class Heard:
 
 def process(job: Job) -> Outcome:
     """The facts and what was made. Raises ProcessingFailed where there is no sound that can be read."""
+    if job.content_type not in FORMATS:
+        return fallback.process(job)
     with opened(job, "audio") as container:
         stream = next(iter(container.streams.audio), None)
         if stream is None:
             raise ProcessingFailed("audio_broken", "There is no sound in the file.")
+        if stream.codec_context is None:
+            raise ProcessingFailed("audio_unsupported", "The codec in the file is not known.")
         told = seconds_of(container, stream)
         context = stream.codec_context
         facts: dict[str, JSON] = {

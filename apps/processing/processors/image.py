@@ -24,7 +24,7 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
-from . import fallback, svg
+from . import animation, fallback, svg
 
 MAX_PIXELS: Final = 100_000_000
 """Width times height of one frame."""
@@ -58,6 +58,20 @@ _FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
     "image/heif": ("HEIF",),
     "image/vnd.microsoft.icon": ("ICO",),
     "image/jp2": ("JPEG2000",),
+    "image/x-jp2-codestream": ("JPEG2000",),
+    "image/vnd.adobe.photoshop": ("PSD",),
+    "image/vnd.ms-dds": ("DDS",),
+    "image/vnd.zbrush.pcx": ("PCX",),
+    "image/icns": ("ICNS",),
+    "image/qoi": ("QOI",),
+    "image/sgi": ("SGI",),
+    "image/x-portable-anymap": ("PPM",),
+    "image/x-portable-bitmap": ("PPM",),
+    "image/x-portable-graymap": ("PPM",),
+    "image/x-portable-pixmap": ("PPM",),
+    "image/x-sun-raster": ("SUN",),
+    "image/x-tga": ("TGA",),
+    "image/x-win-bitmap": ("CUR",),
 }
 
 SCHEMA: Final[Mapping[str, JSON]] = {
@@ -71,7 +85,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         "width": {"type": ["number", "null"], "description": "Pixels, as it is shown."},
         "height": {"type": ["number", "null"], "description": "Pixels, as it is shown."},
         "frames": {"type": "integer", "description": "Frames or pages."},
-        "duration_seconds": {"type": ["number", "null"], "description": "Of an animation, at its first frame's pace."},
+        "duration_seconds": {"type": ["number", "null"], "description": "Of an animation, once through."},
         "orientation": {"type": "integer", "description": "EXIF's, 1 to 8; it is applied to what is derived."},
         "has_transparency": {"type": "boolean", "description": "Whether any of it may be seen through."},
         "dominant_color": {"type": ["string", "null"], "description": "`#rrggbb`."},
@@ -149,7 +163,7 @@ def _process(job: Job, formats: tuple[str, ...]) -> Outcome:
     )
     job.report(90)
     result |= {
-        "duration_seconds": _duration_seconds(image, frames),
+        "duration_seconds": _duration_seconds(image, frames, job.path),
         "width": size[0],
         "height": size[1],
         "orientation": orientation,
@@ -162,10 +176,15 @@ def _process(job: Job, formats: tuple[str, ...]) -> Outcome:
     return Outcome(result=result, derived=derived)
 
 
-def _duration_seconds(image: Image.Image, frames: int) -> float | None:
-    """How long an animation lasts, at the pace of its first frame; None of what is none."""
+def _duration_seconds(image: Image.Image, frames: int, path: Path) -> float | None:
+    """How long an animation lasts; None of what is none. Where frames are not told apart, at the first one's pace."""
+    if frames < 2:
+        return None
+    shown = animation.durations(path, image.format or "", MAX_FRAMES)
+    if shown is not None:
+        return round(sum(shown), 3) or None
     duration = image.info.get("duration")
-    if frames < 2 or not isinstance(duration, int | float) or not 0 < duration < 10**7:
+    if not isinstance(duration, int | float) or not 0 < duration < 10**7:
         return None
     return round(duration * frames / 1000, 3)
 
@@ -304,7 +323,7 @@ def _check_webp_header(job: Job) -> None:
 def _frames(image: ImageFile.ImageFile, path: Path) -> int:
     """Frames or pages; one more than `MAX_FRAMES` stands for any number beyond."""
     if image.format == "GIF":
-        return gif_frames(path, MAX_FRAMES + 1)
+        return max(1, len(animation.durations(path, "GIF", MAX_FRAMES + 1) or ()))
     if image.format == "TIFF":
         return _tiff_pages(image, MAX_FRAMES + 1)
     return int(getattr(image, "n_frames", 1))
@@ -321,43 +340,6 @@ def _tiff_pages(image: ImageFile.ImageFile, at_most: int) -> int:
         pass
     image.seek(0)
     return pages
-
-
-def gif_frames(path: Path, at_most: int) -> int:
-    """How many images a GIF holds, counted up to `at_most`; at least 1.
-
-    Steps over the blocks without decoding, and stops in time, neither of which Pillow's `n_frames` does.
-    https://www.w3.org/Graphics/GIF/spec-gif89a.txt
-    """
-
-    def skip_color_table(flags: int) -> None:
-        if flags & 0x80:
-            file.seek(3 << ((flags & 7) + 1), io.SEEK_CUR)
-
-    def skip_sub_blocks() -> None:
-        while (length := file.read(1)) not in (b"", b"\0"):
-            file.seek(length[0], io.SEEK_CUR)
-
-    frames = 0
-    with path.open("rb") as file:
-        header = file.read(13)
-        skip_color_table(header[10] if len(header) == 13 else 0)
-        while frames < at_most:
-            block = file.read(1)
-            if block == b"\x21":
-                file.seek(1, io.SEEK_CUR)
-                skip_sub_blocks()
-            elif block == b"\x2c":
-                descriptor = file.read(9)
-                if len(descriptor) < 9:
-                    break
-                frames += 1
-                skip_color_table(descriptor[8])
-                file.seek(1, io.SEEK_CUR)
-                skip_sub_blocks()
-            elif block != b"\0":
-                break
-    return max(frames, 1)
 
 
 # --- pixels ---------------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ from typing import Any, Final
 from PIL import Image
 
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
-from ..media import BROKEN, STREAMS, codec_of, number, opened, seconds_of, tags_of
+from ..media import BROKEN, FORMATS, STREAMS, codec_of, number, opened, seconds_of, tags_of
 from ..pictures import PREVIEW_PIXELS, THUMBNAIL_PIXELS, draw
+from . import fallback
 
 MAX_PIXELS: Final = 8192 * 4608  # of a frame that is decoded
 POSTER_AT: Final = 0.1  # of the whole
@@ -70,12 +71,17 @@ SCHEMA: Final[Mapping[str, JSON]] = {
 
 def process(job: Job) -> Outcome:
     """The facts and what was made. Raises ProcessingFailed where nothing in it can be read."""
+    if job.content_type not in FORMATS:
+        return fallback.process(job)
     with opened(job, "video") as container:
         streams = [_stream(stream) for stream in list(container.streams)[:STREAMS]]
         if not streams:
             raise ProcessingFailed("video_broken", "There is no stream in the file.")
-        film = next((stream for stream in container.streams.video if not _is_cover(stream)), None)
+        films = (stream for stream in container.streams.video if stream.codec_context and not _is_cover(stream))
+        film = next(films, None)
         duration = seconds_of(container, film)
+        if duration is None and not any(stream["codec"] for stream in streams):
+            raise ProcessingFailed("video_unsupported", "No codec in the file is known.")
         result: dict[str, JSON] = {
             "duration_seconds": duration,
             "width": None,
@@ -121,14 +127,14 @@ def _stream(stream: Any) -> dict[str, JSON]:
         "language": str(stream.language)[:16] if getattr(stream, "language", None) else None,
         "bit_rate": int(getattr(context, "bit_rate", 0) or 0) or None,
     }
-    if stream.type == "video":
+    if stream.type == "video" and context is not None:
         found |= {
             "width": int(context.width),
             "height": int(context.height),
             "pixel_format": str(context.pix_fmt) if context.pix_fmt else None,
             "frame_rate": number(stream.average_rate),
         }
-    if stream.type == "audio":
+    if stream.type == "audio" and context is not None:
         found |= {
             "sample_rate_hz": int(context.sample_rate or 0) or None,
             "channels": int(context.channels or 0) or None,

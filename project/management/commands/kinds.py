@@ -27,7 +27,7 @@ def page(schemas: dict[str, Any]) -> str:
         "# Kinds of file, and what is found out about each",
         "",
         "Made from the processors' schemas by `manage.py kinds`; they stand in the OpenAPI document too. A type",
-        "told and not read (PSD, legacy Office) has the result of `other`. Every result may have `type_mismatch`.",
+        "told and not read (MIDI, DjVu, camera raw) has the result of `other`. Every result may have `type_mismatch`.",
     ]
     for kind, schema in schemas.items():
         lines += [

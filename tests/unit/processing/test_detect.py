@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from apps.processing import magic
 from apps.processing.contract import KINDS
 from apps.processing.detect import HEAD_BYTES, detect, sniff
 from tests import samples
@@ -158,6 +159,49 @@ def test_old_office_documents_with_a_late_directory(tmp_path):
     assert detected(tmp_path, bytes(content)).content_type == "application/vnd.ms-excel"
 
 
+def tiff(tags: dict[int, bytes], order: str = "<") -> bytes:
+    """The first directory of a TIFF with these tags, and their values behind it."""
+    values = 8 + 2 + 12 * len(tags) + 4
+    content = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags))
+    behind = b""
+    for tag, value in tags.items():
+        content += struct.pack(order + "HHII", tag, 2, len(value), values + len(behind))
+        behind += value
+    return content + bytes(4) + behind
+
+
+@pytest.mark.parametrize(("magic_number", "content_type"), magic._AT_START, ids=repr)
+def test_magic_numbers(magic_number, content_type):
+    """Each row of the table is found, whatever shorter one it begins with; raw pictures are told from TIFF."""
+    assert type_of(magic_number + bytes(600)) == content_type
+
+
+@pytest.mark.parametrize(("offset", "magic_number", "content_type"), magic._IN_BINARY, ids=repr)
+def test_magic_numbers_in_what_is_not_text(offset, magic_number, content_type):
+    """Each row of the other table, too."""
+    assert type_of(bytes(offset) + magic_number + bytes(600)) == content_type
+
+
+@pytest.mark.parametrize(
+    ("offset", "mark", "content_type", "kind"),
+    [
+        (32_769, b"CD001", "application/x-iso9660-image", "archive"),
+        (-18, b"TRUEVISION-XFILE.\0", "image/x-tga", "image"),
+        (-512, b"koly\0\0\0\x04", "application/x-apple-diskimage", "archive"),
+        (-512, b"KOLY", OCTETS, "other"),
+    ],
+)
+def test_marks_beyond_the_head(tmp_path, offset, mark, content_type, kind):
+    """What only the whole file shows."""
+    content = bytearray(40_000)
+    start = offset % len(content)
+    content[start : start + len(mark)] = mark
+
+    found = detected(tmp_path, bytes(content))
+    assert (found.content_type, found.kind) == (content_type, kind)
+    assert detected(tmp_path, bytes(9_000)).content_type == OCTETS
+
+
 @pytest.mark.parametrize(
     ("content", "content_type"),
     [
@@ -171,7 +215,7 @@ def test_old_office_documents_with_a_late_directory(tmp_path):
         (samples.ogg(b"\x80theora"), "video/ogg"),
         (samples.ogg(b"unheard-of"), "application/ogg"),
         (b"FORM" + bytes(4) + b"AIFFCOMM" + bytes(20), "audio/aiff"),
-        (b"RIFF" + bytes(4) + b"ACON" + bytes(20), OCTETS),
+        (b"RIFF" + bytes(4) + b"XXXX" + bytes(20), OCTETS),
         (samples._ebml(b"unheard"), OCTETS),
         (b"\x1aE\xdf\xa3" + bytes(40), OCTETS),
         (b"\x1aE\xdf\xa3\x42\x82", OCTETS),
@@ -184,6 +228,42 @@ def test_old_office_documents_with_a_late_directory(tmp_path):
         (b"\xff\xfb\x90\0" + b"\xaa" * 500, OCTETS),
         (b"\xff\xfb\xf0\0" + bytes(500), OCTETS),
         (b"\xff\xf1\0\0", OCTETS),
+        (b"FORM" + bytes(4) + b"ILBMBMHD" + bytes(20), "image/x-ilbm"),
+        (b"P6\n# by hand\n2 2\n255\n" + bytes(12), "image/x-portable-pixmap"),
+        (b"P1 2 2 1 0 0 1", "image/x-portable-bitmap"),
+        (b"P7\nWIDTH 2\nHEIGHT 2\n", "image/x-portable-anymap"),
+        (b"P5 is a postcode.", "text/plain"),
+        (b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0" + bytes(20), "application/vnd.microsoft.portable-executable"),
+        (b"MZ" + bytes(80), "application/x-dosexec"),
+        (b"MZ is short for Mark Zbikowski, who made a format of programs, long ago.", "text/plain"),
+        (b"\xca\xfe\xba\xbe\0\0\0\x3d" + bytes(20), "application/java-vm"),
+        (b"\xca\xfe\xba\xbe\0\0\0\x02" + bytes(20), "application/x-mach-binary"),
+        (b"CWS\x0a" + bytes(20), "application/vnd.adobe.flash.movie"),
+        (b"070701" + b"0" * 104, "application/x-cpio"),
+        (b"070701,070702\n1,2\n", "text/plain"),
+        (b"\x0a\x05\x01\x08" + bytes(124), "image/vnd.zbrush.pcx"),
+        (b"\x0a\x05\x01\x07" + bytes(124), OCTETS),
+        (b"\x01\xda\x01\x01" + bytes(60), "image/sgi"),
+        (bytes(34) + b"LP" + bytes(30), OCTETS),
+        (bytes(8) + b"\2\0\2\0" + bytes(22) + b"LP" + bytes(30), "application/vnd.ms-fontobject"),
+        (b"\x0b\x77\0\0\x14\x40" + bytes(20), "audio/ac3"),
+        (b"\x5d\0\0\x80\0" + b"\xff" * 8 + b"\0x", "application/x-lzma"),
+        (bytes(128) + b"DICM" + bytes(20), "application/dicom"),
+        (b"\xff\x0a" + bytes(20), "image/jxl"),
+        (b"AC1032" + bytes(20), "image/vnd.dwg"),
+        (b"AC10,AC11\n1,2\n3,4\n", "text/csv"),
+        (b"wvpk is the mark of WavPack.", "text/plain"),
+        (b"\0\0\x02\0\x01\0\x20\x20\0\0\x10\0\0\0" + b"\x30\1\0\0\x16\0\0\0", OCTETS),
+        (b"\0\0\x02\0\x01\0\x20\x20\0\0\x01\0\0\0" + b"\x30\1\0\0\x16\0\0\0", "image/x-win-bitmap"),
+        (b"\0\0\x02\0\x06\x04\x06\0\x08\0" + bytes(20), "application/vnd.lotus-1-2-3"),
+        (b"ID3\x04\0\0\0\0\0\x04" + bytes(4) + b"fLaC\0", "audio/flac"),
+        (b"ID3\x04\0\0\0\0\0\x04" + bytes(4) + (b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(9)) * 3, "audio/aac"),
+        (tiff({271: b"NIKON CORPORATION\0", 330: b""}), "image/x-nikon-nef"),
+        (tiff({271: b"NIKON CORPORATION\0"}), "image/tiff"),
+        (tiff({271: b"SONY\0", 330: b""}, ">"), "image/x-sony-arw"),
+        (tiff({50706: b""}), "image/x-adobe-dng"),
+        (b"II+\0\x08\0\0\0\x10" + bytes(7) + b"\1" + bytes(7) + b"\x12\xc6\1\0" + bytes(20), "image/x-adobe-dng"),
+        (b"II*\0\xff\xff\xff\xff", "image/tiff"),
     ],
 )
 def test_binary_formats(content, content_type):
@@ -220,7 +300,7 @@ def test_mpeg_audio_frames(head, spacing):
         ('<svg:svg xmlns:svg="http://www.w3.org/2000/svg"/>', "image/svg+xml"),
         ('<!DOCTYPE note [<!ENTITY a "b">]><note/>', "application/xml"),
         ('<?xml version="1.0"?>', "application/xml"),
-        ('<rss xmlns:a="urn:a"><channel>', "application/xml"),
+        ('<rss xmlns:a="urn:a"><channel>', "application/rss+xml"),
         ("<note>text</note>\n", "application/xml"),
         ("<note>text", "text/plain"),
         ("<3 you", "text/plain"),
@@ -242,7 +322,9 @@ def test_markup(text, content_type):
         ("{a: 1}", "text/plain"),
         ("[draft] not JSON", "text/plain"),
         ('"a string"', "text/plain"),
-        ("[" * 5000, "text/plain"),
+        ("[" * 5000, "application/json"),
+        ('{"a": 1, "b": [2,\n}', "application/json"),
+        ("{'a': 1}", "text/plain"),
         ('{"a": 1}\n{"b": 2}\n', "application/x-ndjson"),
         ("[1]\n[2]\n", "application/x-ndjson"),
         ('{"a": [' + '"some text, with \\"quotes\\"", -1.5e3, null, true,\n' * 400, "application/json"),
@@ -278,6 +360,11 @@ def test_json(text, content_type):
         (("x" * 200 + "," + "y" * 200 + "\n") * 4, "text/plain"),
         ("a,b\n" + "1,2\n" * 5000, "text/csv"),
         ("a,b\n1,2,3\n4,5\n", "text/plain"),
+        ("id,name,born,died\n1,Ada,1815,1852\n2,Tim,1955\n3,Don,1938\n", "text/csv"),
+        ("id,name,born,died\n1,Ada,1815,1852,36\n2,x\n", "text/plain"),
+        ("# made by a program\na,b\n1,2\n3,4\n", "text/csv"),
+        (",".join(f"column {number}" for number in range(900)) + "\n", "text/csv"),
+        ("f(a,b);" * 1300 + "\n", "text/plain"),
         ("a,b\n" + '"' + "x" * 200_000, "text/plain"),
         ('a\tb\n"' + "x\n" * 60, "text/plain"),
     ],
@@ -304,6 +391,17 @@ def test_a_table_the_csv_module_gives_up_on_is_text():
         ("---\n- a\n- b\n", "application/yaml"),
         ("- name: a\n  value: 1\n- name: b\n  value: 2\n", "application/yaml"),
         ("Name: Ada\nAge: 36\n", "text/plain"),
+        ("# who\nname: Ada\nborn: 1815\n", "application/yaml"),
+        ("custom: ['a']\n", "text/plain"),
+        ("coverage:\n  status:\n    patch: false\n", "application/yaml"),
+        ('# of a build\nversion = "1.0"\npartial = true\n', "application/toml"),
+        ("/* XPM */\nstatic char *x[] = {", "image/x-xpixmap"),
+        ("#define a_width 8\n#define a_height 8\nstatic char a_bits[] = {", "image/x-xbitmap"),
+        ("% made by hand\n\\documentclass{article}\n", "application/x-tex"),
+        ("[Script Info]\nTitle: x\n", "text/x-ssa"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB\n", "application/x-pem-file"),
+        ("--- a.c\n+++ b.c\n@@ -1 +1 @@\n-x\n+y\n", "text/x-diff"),
+        ("  0\nSECTION\n  2\nHEADER\n", "image/vnd.dxf"),
         ("To do:\n- wash\n- cook\nThen go.\n", "text/plain"),
         ("---\n", "text/plain"),
         ('[server]\nport = 80\nname = "x"\n', "application/toml"),
@@ -382,7 +480,8 @@ def test_without_a_size_a_short_head_is_the_whole():
     """Whoever knows no size gets the same answer from a head shorter than the limit."""
     assert sniff(samples.json()) == sniff(samples.json(), len(samples.json()))
     assert sniff(b'{"a": "' + b"x" * 9000).content_type == "application/json"
-    assert sniff(b'{"a": "' + b"x" * 900).content_type == "text/plain"
+    assert sniff(b"ab\xe2\x80").content_type == OCTETS
+    assert sniff(b"ab\xe2\x80", 9000).content_type == "text/plain"
 
 
 def test_detection_is_cheap_to_import():

@@ -6,7 +6,6 @@ from PIL import Image
 
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import document
-from tests import samples
 from tests.unit.processing import real
 
 
@@ -176,5 +175,15 @@ def test_entities_and_endless_nesting_in_a_document_are_refused(make_job):
 
 
 def test_what_is_not_read_is_described(make_job):
-    """A legacy Office file has the facts of any bytes."""
-    assert document.process(make_job(samples.ole())).result["content_type"] == "application/msword"
+    """A format that is told and not read has the facts of any bytes."""
+    kind = "application/vnd.wordperfect"
+    assert document.process(make_job(b"\xffWPC", content_type=kind)).result["content_type"] == kind
+
+
+@pytest.mark.parametrize("charset", ["unicode", "hex", "idna", "undefined", "no-such"])
+def test_a_charset_that_is_none_is_not_believed(make_job, charset):
+    """Python knows some of these names, as codecs of something else."""
+    page = f'<meta charset="{charset}"><p>Grüße</p>'.encode()
+    assert document.process(make_job(page, content_type="text/html")).result["words"] == 1
+    mail = f"From: a@b.c\r\nContent-Type: text/plain; charset={charset}\r\n\r\nGrüße aus Köln\r\n".encode()
+    assert document.process(make_job(mail, content_type="message/rfc822")).result["words"] == 3

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from apps.processing.contract import FAILURE_CODES, ProcessingFailed
 from apps.processing.detect import detect
-from apps.processing.processors import image, processor_for
+from apps.processing.processors import animation, image, processor_for
 from tests import samples
 
 
@@ -296,7 +296,7 @@ def test_a_telephones_picture_is_decoded(make_job):
 
 def test_formats_that_cannot_be_decoded_are_described(make_job):
     """An image nobody here can decode is no failure: what is known of it is told."""
-    job = make_job(b"8BPS\0\1" + bytes(100))
+    job = make_job(b"BPG\xfb" + bytes(100))
 
     assert job.kind == "image"
     assert processor_for(detect(job.path))(job).result["sha256"] == job.sha256
@@ -533,15 +533,35 @@ def test_exif_that_cannot_be_followed_is_left_out():
 def test_gif_frames_stop_being_counted(tmp_path):
     """Counting ends at the limit, at the end of the file, and at what is no block."""
     path = tmp_path / "x.gif"
-    path.write_bytes(samples.bomb_gif(50))
-    assert image.gif_frames(path, 10) == 10
-    assert image.gif_frames(path, 100) == 50
-    path.write_bytes(samples.gif(3)[:-1] + b"\0\x2c\0")
-    assert image.gif_frames(path, 100) == 3
-    path.write_bytes(b"GIF89a")
-    assert image.gif_frames(path, 100) == 1
-    path.write_bytes(samples.gif(1)[:13] + b"garbage")
-    assert image.gif_frames(path, 100) == 1
+
+    def frames(content: bytes, at_most: int = 100) -> int:
+        path.write_bytes(content)
+        return len(animation.durations(path, "GIF", at_most))
+
+    assert frames(samples.bomb_gif(50), 10) == 10
+    assert frames(samples.bomb_gif(50)) == 50
+    assert frames(samples.gif(3)[:-1] + b"\0\x2c\0") == 3
+    assert frames(b"GIF89a") == 0
+    assert frames(samples.gif(1)[:13] + b"garbage") == 0
+
+
+@pytest.mark.parametrize(("form", "options"), [("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True})])
+def test_an_animation_lasts_as_long_as_its_frames_together(make_job, form, options):
+    """Each frame has a time of its own; nothing is decoded to add them up."""
+    pictures = [Image.new("RGB", (16, 12), color) for color in ("red", "green", "blue")]
+    content = samples.encoded(
+        pictures[0], form, save_all=True, append_images=pictures[1:], duration=[100, 2000, 500], **options
+    )
+    job = make_job(content)
+    result = processor_for(detect(job.path))(job).result
+    assert (result["frames"], result["duration_seconds"]) == (3, 2.6)
+
+
+def test_frames_that_take_no_time_have_no_duration(make_job):
+    """An animation that does not say how long is none that lasts for nothing."""
+    job = make_job(samples.gif(3))
+    result = processor_for(detect(job.path))(job).result
+    assert (result["frames"], result["duration_seconds"]) == (3, None)
 
 
 def test_too_many_pages_are_refused(make_job, monkeypatch):

@@ -13,7 +13,7 @@ from apps.processing.confinement import Limits
 from apps.processing.contract import ProcessingFailed, Task
 from apps.processing.isolation import Isolation
 from tests import samples
-from tests.unit.processing import real
+from tests.unit.processing import compounds, real
 from tests.unit.processing.mutants import mutant
 from tests.unit.processing.test_isolation import Listening
 
@@ -26,6 +26,8 @@ REAL: dict[str, Callable[[], bytes]] = {
     "real mp3": lambda: real.sound("mp3", "libmp3lame"), "real ogg": lambda: real.sound("ogg", "libopus", 48000),
     "real mkv": lambda: real.film("matroska", "libx264"), "real avi": lambda: real.film("avi", "mpeg4"),
     "real 7z": lambda: real.seven({"a": b"x", "b": b"y" * 300}), "real rar 4": lambda: real.rar4({"a": 1, "b/c": 5}),
+    "real doc": lambda: compounds.word("one", b"two"), "real ppt": lambda: compounds.slides("one", b"two"),
+    "real msg": compounds.message,
     "real rar 5": lambda: real.rar5({"a": 1, "b/c": 5}),
 }  # fmt: skip
 EVERY = {sample.__name__: sample for sample in samples.EXPECTED} | REAL

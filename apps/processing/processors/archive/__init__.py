@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ...contract import JSON, Job, Outcome, ProcessingFailed
+from ...contract import JSON, Job, Outcome
+from .. import fallback
 from . import rar, seven, tar, zip
 from .listing import Listing
 
@@ -70,7 +71,7 @@ def process(job: Job) -> Outcome:
         elif job.content_type in tar.OPENERS or job.content_type == "application/x-tar":
             facts = tar.survey(file, job.content_type, listing)
         else:
-            raise ProcessingFailed("archive_unsupported")
+            return fallback.process(job)
     job.report(100)
     return Outcome(
         result={

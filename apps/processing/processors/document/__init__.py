@@ -7,7 +7,7 @@ from typing import Final
 
 from ...contract import JSON, Derived, Job, Outcome
 from .. import fallback
-from . import mail, packed, pdf, rtf, web
+from . import compound, mail, packed, pdf, rtf, web
 from .gathered import Gathered
 
 Reader = Callable[[Job, Gathered], list[Derived]]
@@ -24,6 +24,12 @@ READERS: Final[Mapping[str, tuple[str, Reader]]] = {
     "text/html": ("html", web.read),
     "application/xhtml+xml": ("html", web.read),
     "message/rfc822": ("eml", mail.read),
+    compound.WORD: ("doc", compound.read),
+    compound.SLIDES: ("ppt", compound.read),
+    compound.MESSAGE: ("msg", compound.read),
+    "application/x-ole-storage": ("ole", compound.read),
+    "application/vnd.visio": ("vsd", compound.read),
+    "application/x-mspublisher": ("pub", compound.read),
 }
 
 _TEXT: Final[Mapping[str, JSON]] = {"type": ["string", "null"]}
@@ -34,7 +40,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
     "description": "A document's facts and how it begins. Its whole text is the derived file `text`.",
     "type": "object",
     "properties": {
-        "format": {"type": "string", "description": "pdf, docx, pptx, odt, odp, epub, rtf, html or eml."},
+        "format": {"type": "string", "description": "pdf, docx, pptx, odt, odp, epub, rtf, html, eml, doc, ppt, msg …"},
         "version": {"type": "string", "description": "Of PDF."},
         "pages": {"type": ["integer", "null"], "description": "Pages or slides, where it says how many."},
         "chapters": {"type": "integer", "description": "Of an e-book."},

@@ -25,6 +25,18 @@ LINES: Final = re.compile(r"\n\s*\n\s*")
 WORDS: Final = re.compile(r"\w+")
 
 
+def codec_of(name: object) -> str | None:
+    """The name of an encoding as documents give it, if text can be decoded by it; None if not.
+
+    Python has codecs of no text ("hex") and some that heed no error handler ("idna"), and looks none up for no bytes.
+    """
+    try:
+        b"a\xff".decode(str(name), "replace")
+    except (LookupError, ValueError):
+        return None
+    return str(name)
+
+
 @dataclass(kw_only=True)
 class Gathered:
     """Facts under the names that results have; text piece by piece."""

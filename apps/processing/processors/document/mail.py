@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from ...contract import JSON, Derived, Job, ProcessingFailed
-from .gathered import FACT_CHARACTERS, Gathered
+from .gathered import FACT_CHARACTERS, Gathered, codec_of
 from .web import HtmlReader
 
 READ_BYTES: Final = 32 * 1024 * 1024
@@ -72,10 +72,7 @@ def _part(part: Message, attachments: list[JSON], plain: list[str], pages: list[
             shown = _decoded(str(name or ""))[:200]
             attachments.append({"name": shown, "content_type": sort[:127], "size": len(content)})
         return
-    try:
-        text = content[:BODY_BYTES].decode(part.get_content_charset() or "utf-8", "replace")
-    except LookupError:
-        text = content[:BODY_BYTES].decode("utf-8", "replace")
+    text = content[:BODY_BYTES].decode(codec_of(part.get_content_charset()) or "utf-8", "replace")
     (pages if sort == "text/html" else plain).append(text)
 
 

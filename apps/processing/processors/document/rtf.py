@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from ...contract import Derived, Job, ProcessingFailed
-from .gathered import Gathered
+from .gathered import Gathered, codec_of
 
 READ_BYTES: Final = 64 * 1024 * 1024
 DEPTH: Final = 1000
@@ -105,9 +105,4 @@ def read(job: Job, gathered: Gathered) -> list[Derived]:
 
 
 def _codepage(number: bytes) -> str:
-    name = f"cp{int(number)}"
-    try:
-        b"".decode(name)
-    except LookupError:
-        return "cp1252"
-    return name
+    return codec_of(f"cp{int(number)}") or "cp1252"

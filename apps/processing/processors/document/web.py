@@ -8,7 +8,7 @@ from typing import Final
 
 from ...contract import Derived, Job
 from ..text import SAMPLE_BYTES, encoding_of
-from .gathered import Gathered
+from .gathered import Gathered, codec_of
 
 READ_BYTES: Final = 64 * 1024 * 1024
 CHUNK_CHARACTERS: Final = 64 * 1024
@@ -103,11 +103,7 @@ def read(job: Job, gathered: Gathered) -> list[Derived]:
     encoding, bom = encoding_of(sample)
     declared = DECLARED.search(sample[:4096])
     if declared and not bom:
-        try:
-            b"".decode(declared[1].decode())
-            encoding = declared[1].decode()
-        except LookupError:
-            pass
+        encoding = codec_of(declared[1].decode()) or encoding
     reader = HtmlReader(gathered)
     reader.read(content[bom:].decode(encoding, "replace"))
     gathered.facts |= {"links": reader.links, "scripts": reader.scripts}

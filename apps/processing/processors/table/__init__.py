@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ...contract import JSON, Job, Outcome, ProcessingFailed
+from ...contract import JSON, Job, Outcome
+from .. import fallback
 from . import delimited, parquet, spreadsheet
 
 CSV: Final = frozenset({"text/csv", "text/tab-separated-values"})
@@ -86,6 +87,6 @@ def process(job: Job) -> Outcome:
     elif job.content_type in PARQUET:
         result = parquet.footer(job)
     else:
-        raise ProcessingFailed("table_unsupported")
+        return fallback.process(job)
     job.report(100)
     return Outcome(result=result)
