@@ -150,7 +150,7 @@ class DigestMismatch(FilewireError):
 
 
 class Busy(FilewireError):
-    """Too many uploads are waiting to be recorded."""
+    """Too many uploads are on their way."""
 
     status = 503
     code = "busy"

@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,7 @@ from apps.files import context, idempotency, ids, lifecycle
 from apps.files.document import document
 from apps.files.errors import (
     BadHeader,
+    Busy,
     DatabaseAway,
     EmptyFile,
     FileTooLarge,
@@ -101,11 +102,12 @@ class Upload(DoorView):
         """Receive a file, record it, and queue it for processing."""
         refuse_early(request)
         key = idempotency_key(request)
-        holder = await transact(idempotency.reserve, key) if key else None
-        if key and holder is None:
-            return await self._repeat(request, key)
-        async with holding(key, holder):
-            return await self._receive(request, key, holder)
+        with on_its_way():
+            holder = await transact(idempotency.reserve, key) if key else None
+            if key and holder is None:
+                return await self._repeat(request, key)
+            async with holding(key, holder):
+                return await self._receive(request, key, holder)
 
     async def _receive(self, request: Request, key: str | None, holder: uuid.UUID | None) -> HttpResponse:
         sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES, lambda head: refuse_type(detect.sniff(head)))
@@ -217,6 +219,25 @@ def idempotency_key(request: Request) -> str | None:
     if key is not None and not KEY.fullmatch(key):
         raise BadHeader("Idempotency-Key must be 1 to 255 visible ASCII characters.", field="Idempotency-Key")
     return key
+
+
+_on_their_way = 0
+
+
+@contextlib.contextmanager
+def on_its_way() -> Iterator[None]:
+    """A place among the uploads that this process takes at once. Raises Busy where there is none.
+
+    So memory and waiting stay bounded whatever is sent: one too many is told so before a byte of it is read.
+    """
+    global _on_their_way
+    if _on_their_way >= settings.FILEWIRE_MAX_UPLOADS:
+        raise Busy
+    _on_their_way += 1
+    try:
+        yield
+    finally:
+        _on_their_way -= 1
 
 
 # --- the body ------------------------------------------------------------------------------------------------

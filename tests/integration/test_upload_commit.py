@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import uuid
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -163,6 +164,41 @@ async def test_too_many_waiting_is_busy(held_up, settings, stored):
         await asyncio.gather(*waiting)
         assert (await client.post("/upload/", params={"filename": "a"}, content=b"x")).status_code == 201
     assert await File.objects.acount() == 3
+
+
+async def test_too_many_on_their_way_is_busy(settings, stored):
+    """503 with Retry-After before a byte is read; whoever ends, well or not, leaves a place behind."""
+    settings.FILEWIRE_MAX_UPLOADS = 2
+    go, read = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def body(last: bytes) -> AsyncIterator[bytes]:
+        yield b"first"
+        read.release()  # asked for more: the first piece is in
+        await go.wait()
+        yield last
+
+    async with http_client() as client:
+        good, bad = (
+            asyncio.create_task(client.post("/upload/", params={"filename": "a"}, content=body(b"second"))),
+            asyncio.create_task(
+                client.post(
+                    "/upload/",
+                    params={"filename": "b"},
+                    headers={"Content-Digest": "sha-256=:" + "A" * 43 + "=:"},
+                    content=body(b"other than told"),
+                )
+            ),
+        )
+        await read.acquire()
+        await read.acquire()
+        refused = await client.post("/upload/", params={"filename": "c"}, content=b"x")
+        assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+        assert refused.headers["retry-after"] == "1"
+        go.set()
+        assert [response.status_code for response in await asyncio.gather(good, bad)] == [201, 422]
+        again = [client.post("/upload/", params={"filename": "d"}, content=b"x") for _ in range(2)]
+        assert [response.status_code for response in await asyncio.gather(*again)] == [201, 201]
+    assert await File.objects.acount() == len(stored.files()) == 3
 
 
 @pytest.fixture
