@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults corpus fuzz lint types imports check load requirements clean
+.PHONY: help run test faults corpus fuzz lint types imports check bench requirements clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -47,8 +47,14 @@ imports: $(VENV)/dev  ## the direction of imports
 
 check: lint types imports test  ## all of the above
 
-load: $(VENV)/dev  ## requests a second, beside plain DRF (needs wrk)
-	@exec $(BIN)/python -m tests.load.measure
+bench: $(VENV)/dev $(VENV)/peers/installed  ## requests a second, beside what else one might pick (needs wrk; Node if it is there)
+	@exec $(BIN)/python -m tests.load.measure $(BENCH)
+
+$(VENV)/peers/installed: requirements/peers.txt | $(BIN)/python
+	@$(BIN)/python -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
+	  -r requirements/peers.txt
+	@touch $@
 
 corpus: $(VENV)/dev  ## DIR=folder: every file of it through a running service, and what became of each
 	@exec $(BIN)/python -m tests.load.corpus "$(DIR)"
@@ -57,7 +63,7 @@ fuzz: $(VENV)/dev  ## SECONDS=600 DIR=folder: mutants of files, each in a child 
 	@exec $(BIN)/python -m tests.load.fuzz --seconds $(or $(SECONDS),600) $(if $(DIR),--folder "$(DIR)")
 
 requirements: $(VENV)/dev  ## compile requirements/*.in into pinned *.txt
-	@for name in base production embedded dev; do \
+	@for name in base production embedded dev peers; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 

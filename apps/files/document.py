@@ -32,7 +32,9 @@ def moment(value: datetime | None) -> str | None:
     """A moment as RFC 3339 in UTC with six digits of a second, or null."""
     if value is None:
         return None
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return value.isoformat(timespec="microseconds")[:-6] + "Z"  # without "+00:00"
 
 
 def document(file: File, base_url: str = "") -> dict[str, Any]:
@@ -42,9 +44,10 @@ def document(file: File, base_url: str = "") -> dict[str, Any]:
 
 def document_of(row: dict[str, Any], base_url: str = "") -> dict[str, Any]:
     """The same of a row read as `values(*COLUMNS)`."""
-    url = f"{base_url}/files/{row['id']}/"
+    file_id = str(row["id"])
+    url = f"{base_url}/files/{file_id}/"
     return {
-        "id": str(row["id"]),
+        "id": file_id,
         "file": f"{url}content/",
         "name": row["name"],
         "size": row["size"],

@@ -1,1 +1,1 @@
-"""Load: `make load` measures this service and a baseline beside it, in one run."""
+"""Load: `make bench` measures this service and its peers, in one run."""

@@ -1,6 +1,7 @@
-"""The baseline: what DRF's and Celery's own documentation leads to. A FileField, a ModelSerializer, `.delay()`.
+"""The baseline: what `startproject`, DRF's and Celery's own documentation leads to. A ModelSerializer, `.delay()`.
 
-Run as `uvicorn tests.load.peers.plain:application`, with DATABASE_URL, REDIS_URL and DATA in the environment.
+Run as `uvicorn tests.load.peers.plain:application` or `gunicorn tests.load.peers.plain:wsgi`, with DATABASE_URL,
+REDIS_URL and DATA in the environment.
 """
 
 import os
@@ -11,6 +12,7 @@ import django
 from celery import Celery
 from django.conf import settings
 from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
 
 settings.configure(
     SECRET_KEY="load",
@@ -18,8 +20,22 @@ settings.configure(
     ROOT_URLCONF=__name__,
     MEDIA_ROOT=os.environ["DATA"],
     DATABASES={"default": dj_database_url.parse(os.environ["DATABASE_URL"])},
-    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework"],
-    MIDDLEWARE=["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"],
+    INSTALLED_APPS=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.sessions",
+        "django.contrib.messages",
+        "rest_framework",
+    ],
+    MIDDLEWARE=[
+        "django.middleware.security.SecurityMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    ],
     USE_TZ=True,
     REST_FRAMEWORK={"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]},
 )
@@ -81,6 +97,7 @@ class Uploads(generics.ListCreateAPIView):
 
 urlpatterns = [path("upload/", Uploads.as_view()), path("files/", Uploads.as_view())]
 application = get_asgi_application()
+wsgi = get_wsgi_application()
 
 
 def create_table() -> None:
