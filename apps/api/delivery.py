@@ -29,9 +29,19 @@ Piece = bytes | Span
 
 
 async def deliver(
-    request: HttpRequest, path: Path, *, name: str, content_type: str, etag: str, modified_at: datetime
+    request: HttpRequest,
+    path: Path,
+    *,
+    name: str,
+    content_type: str,
+    etag: str,
+    modified_at: datetime,
+    charset: str = "utf-8",
 ) -> HttpResponseBase:
-    """The bytes at the path, as the request asks for them. Raises FileMissing, StorageAway, RangeUnsatisfiable."""
+    """The bytes at the path, as the request asks for them; `charset` is that of plain text.
+
+    Raises FileMissing, StorageAway, RangeUnsatisfiable.
+    """
     if unchanged(request, etag):
         return not_modified(etag)
     try:
@@ -45,7 +55,7 @@ async def deliver(
         # RFC 9110, section 14.2: a range is GET's alone
         if request.method == "GET" and range_applies(request, etag, int(modified_at.timestamp())):
             spans = spans_of(request.headers.get("Range"), size)
-        shown_type = f"{TEXT}; charset=utf-8" if content_type == TEXT else content_type
+        shown_type = f"{TEXT}; charset={charset}" if content_type == TEXT else content_type
         pieces: list[Piece] = list(spans) or [(0, size)]
         if len(spans) > 1:
             boundary = secrets.token_hex(16)

@@ -97,6 +97,7 @@ class FileContent(DoorView):
             storage.path_of(str(file.file.name)),
             name=file.name,
             content_type=file.content_type,
+            charset=str((file.result or {}).get("encoding") or "utf-8"),
             etag=f'"{file.sha256}"',
             modified_at=file.uploaded_at,
         )

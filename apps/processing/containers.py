@@ -75,6 +75,7 @@ _OLE_STREAMS: Final[tuple[tuple[str, str], ...]] = (
     ("HwpDoc", "application/x-hwp"),
 )
 _OLE_DIRECTORY_SECTORS: Final = 64
+_OLE_SECTORS: Final = 1 << 28  # more than any file here has; beyond, no file system seeks
 _OLE_ENTRY_BYTES: Final = 128
 
 
@@ -130,17 +131,21 @@ def _ole_entries(file: BinaryIO) -> Iterator[bytes]:
     sector_bytes = 1 << max(7, min(int.from_bytes(header[30:32], "little"), 12))
     sector = int.from_bytes(header[48:52], "little")
     for _ in range(_OLE_DIRECTORY_SECTORS):
+        if sector >= _OLE_SECTORS:
+            return
         file.seek((sector + 1) * sector_bytes)
         content = file.read(sector_bytes)
         yield from (content[at : at + _OLE_ENTRY_BYTES] for at in range(0, len(content) - 127, _OLE_ENTRY_BYTES))
         # The allocation table's sectors stand in the header, as far as 109 of them go (7 MB, with large sectors 436).
         block, place = divmod(sector, sector_bytes // 4)
         table = header[76 + 4 * block : 80 + 4 * block]
-        if len(table) < 4 or table[3] == 0xFF:
+        if len(table) < 4:
+            return
+        if int.from_bytes(table, "little") >= _OLE_SECTORS:
             return
         file.seek((int.from_bytes(table, "little") + 1) * sector_bytes + 4 * place)
         following = file.read(4)
-        if len(following) < 4 or following[3] == 0xFF:
+        if len(following) < 4:
             return
         sector = int.from_bytes(following, "little")
 

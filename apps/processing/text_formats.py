@@ -101,6 +101,8 @@ def content_type(text: str, complete: bool) -> str:
         return "text/csv" if _WIDE_ROW.match(sample) else PLAIN
     if _is_mail(lines):
         return "message/rfc822"
+    if _YAML_OPENING.match(next((line for line in lines if not _YAML_ASIDE.match(line)), "")) and _is_yaml(lines):
+        return "application/yaml"
     if (found := _table(lines)) is not None:
         return found
     for claims, content in _LINE_FORMATS:
@@ -349,15 +351,26 @@ _YAML_LINE: Final = re.compile(
 _YAML_KEY: Final = re.compile(r"(?:- )?[\w.\"'/$-]+:(?: \S|$)")
 
 
+# What opens no table, though each line may have as many commas: a value that is written as YAML does.
+_YAML_OPENING: Final = re.compile(r"""---|%YAML|-[ ]+[{\[]|(?:-[ ])?[\w.-]+:(?:[ ]*$|[ ]+[&*!\[{|>])""")
+_YAML_ASIDE: Final = re.compile(r"\s*(?:\#|$)")
+_YAML_FLOW: Final = re.compile(r"-[ ]+(?:\{.*\}|\[.*\])\s*$|\s*(?:\#|$)")
+_YAML_OPEN_KEY: Final = re.compile(r".*:\s*(?:[&!]\S+\s*){0,2}$")
+
+
 def _is_yaml(lines: list[str]) -> bool:
     """Every line has a shape YAML knows, and there is nesting or a document mark."""
     if not all(map(_YAML_LINE.match, lines)):
         return False
+    if lines[0].startswith("- ") and all(map(_YAML_FLOW.match, lines)):
+        return True
     keys = [index for index, line in enumerate(lines) if _YAML_KEY.match(line)]
     if lines[0].startswith(("---", "%YAML ")):
         return bool(keys) or any(line.startswith("- ") for line in lines[1:])
     nested = any(
-        lines[index].endswith(":") and index + 1 < len(lines) and lines[index + 1].startswith((" ", "- ", "-\t"))
+        _YAML_OPEN_KEY.match(lines[index])
+        and index + 1 < len(lines)
+        and lines[index + 1].startswith((" ", "- ", "-\t"))
         for index in keys
     ) or any(
         lines[index].startswith("- ") and lines[index + 1 : index + 2] and lines[index + 1].startswith("  ")

@@ -59,6 +59,15 @@ async def test_the_bytes_come_back_as_they_went_in():
     assert open_blobs() == 0
 
 
+async def test_plain_text_has_the_charset_that_was_found():
+    """UTF-8 until it is known better: a browser is not to guess."""
+    async with http_client() as client:
+        path = await upload(client, "привет и мир\n".encode("cp1251") * 20, "a.txt")
+        assert (await client.get(f"{path}content/")).headers["content-type"] == "text/plain; charset=utf-8"
+        await File.objects.aupdate(result={"encoding": "windows-1251"})
+        assert (await client.get(f"{path}content/")).headers["content-type"] == "text/plain; charset=windows-1251"
+
+
 @pytest.mark.parametrize(
     ("asked", "start", "stop"),
     [

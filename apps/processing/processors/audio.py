@@ -18,7 +18,7 @@ import av
 import av.filter
 
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
-from ..media import BROKEN, FORMATS, codec_of, number, opened, seconds_of, tags_of
+from ..media import BROKEN, FORMATS, codec_of, ends_early, number, opened, seconds_of, tags_of
 from ..pictures import redraw
 from . import fallback
 
@@ -102,7 +102,7 @@ def process(job: Job) -> Outcome:
             "loudness_lufs": heard.loudness,
             "peak_dbfs": round(20 * math.log10(peak / 32768), 2) if peak else None,
             "analysed_seconds": round(heard.seconds, 3),
-            "truncated": heard.broken or short,
+            "truncated": heard.broken or short or ends_early(job),
         },
         derived=tuple(derived),
     )

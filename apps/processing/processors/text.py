@@ -120,6 +120,8 @@ def _guess(sample: bytes) -> str:
     except LookupError:
         # What the web reads unlabelled bytes as: https://encoding.spec.whatwg.org/
         return "windows-1252"
+    if guessed.startswith("mac"):
+        return "windows-1252"  # short texts of Western letters look like these, which hardly anyone writes any more
     return "utf-8" if guessed == "ascii" else guessed
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from PIL import Image
 
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
-from ..media import BROKEN, FORMATS, STREAMS, codec_of, number, opened, seconds_of, tags_of
+from ..media import BROKEN, FORMATS, STREAMS, codec_of, ends_early, number, opened, seconds_of, tags_of
 from ..pictures import PREVIEW_PIXELS, THUMBNAIL_PIXELS, draw
 from . import fallback
 
@@ -92,7 +92,7 @@ def process(job: Job) -> Outcome:
             "bit_rate": int(container.bit_rate or 0) or None,
             "tags": tags_of(container, film),
             "streams": list(streams),
-            "truncated": False,
+            "truncated": ends_early(job),
         }
         derived: list[Derived] = []
         if film is not None:
@@ -111,7 +111,7 @@ def process(job: Job) -> Outcome:
                 "height": shown[1] or None,
                 "frame_rate": number(film.average_rate or film.guessed_rate),
                 "rotation": turn,
-                "truncated": not frames,
+                "truncated": not frames or ends_early(job),
             }
             pictures = [picture for picture in (_picture(frame, turn) for frame in frames) if picture]
             derived = _derive(pictures, job) if pictures else []

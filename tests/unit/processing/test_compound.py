@@ -98,9 +98,10 @@ def broken(content: bytes, find: bytes, instead: bytes) -> bytes:
         compounds.compound({"WordDocument": b"\xec\xa5"[:1]})[:1536],
         broken(compounds.word("x"), b"\x02" + struct.pack("<I", 16), b"\x03" + struct.pack("<I", 16)),
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\xff" * 1024,
         b"\xd0\xcf\x11\xe0",
     ],
-    ids=["no text", "cut off", "no piece table", "zeros", "no header"],
+    ids=["no text", "cut off", "no piece table", "zeros", "ones", "no header"],
 )
 def test_a_damaged_document_is_broken(make_job, content):
     """With the code that says so."""
@@ -114,6 +115,15 @@ def test_a_stream_that_is_too_long_is_not_read(make_job, monkeypatch):
     monkeypatch.setattr("apps.processing.processors.document.compound.STREAM_BYTES", 4095)
     outcome = document.process(make_job(compounds.word("x"), content_type=WORD))
     assert (outcome.result["words"], outcome.result["text_truncated"]) == (0, True)
+
+
+@pytest.mark.parametrize("at", [48, 76])
+def test_sectors_beyond_any_file_are_not_looked_for(tmp_path, at):
+    """A header may claim that its directory, or its table, lies where no file system seeks."""
+    content = bytearray(compounds.compound({f"stream {number}": b"" for number in range(40)}))
+    content[at : at + 4] = b"\xf0\xff\xff\xff"
+    (tmp_path / "file").write_bytes(content)
+    assert detect(tmp_path / "file").content_type == "application/x-ole-storage"
 
 
 @pytest.mark.parametrize(

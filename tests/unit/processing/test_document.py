@@ -1,5 +1,7 @@
 """Documents: facts, outline, words and first page; what is encrypted is told, what is a trap is refused."""
 
+import time
+
 import jsonschema
 import pytest
 from PIL import Image
@@ -187,3 +189,14 @@ def test_a_charset_that_is_none_is_not_believed(make_job, charset):
     assert document.process(make_job(page, content_type="text/html")).result["words"] == 1
     mail = f"From: a@b.c\r\nContent-Type: text/plain; charset={charset}\r\n\r\nGrüße aus Köln\r\n".encode()
     assert document.process(make_job(mail, content_type="message/rfc822")).result["words"] == 3
+
+
+@pytest.mark.parametrize(
+    "content", [b"<p>x" + b"<!--" * 100_000, b"<p>x" + b'<a b="' * 30_000, b"<p>x" + b"<a<" * 100_000]
+)
+def test_what_is_never_closed_takes_no_time(make_job, content):
+    """Each of these took a minute and more: from every "<" on, the rest was looked through again."""
+    began = time.monotonic()
+    outcome = document.process(make_job(content, content_type="text/html"))
+    assert outcome.result["excerpt"].startswith("x")
+    assert time.monotonic() - began < 5

@@ -1,7 +1,9 @@
 """Sound and film: facts, tags, loudness, waveform, poster; cut off, lying, or naming other files."""
 
+import io
 import json
 
+import av
 import jsonschema
 import pytest
 from PIL import Image
@@ -131,3 +133,47 @@ def test_a_type_that_nobody_reads_is_told(make_job):
     """It has the facts of any bytes."""
     for process in (audio.process, video.process):
         assert process(make_job(b"x", content_type="audio/unheard-of")).result["content_type"] == "audio/unheard-of"
+
+
+@pytest.mark.parametrize(("form", "codec"), [("mp4", "libx264"), ("matroska", "libx264"), ("avi", "mpeg4")])
+def test_a_film_that_was_cut_off_says_so(make_job, form, codec):
+    """Though what is there can be played: its container declares more bytes than there are."""
+    content = real.film(form, codec)
+    if form == "mp4":  # as for streaming, with its index in front: else nothing of it can be played
+        stream = io.BytesIO()
+        with (
+            av.open(io.BytesIO(content)) as old,
+            av.open(stream, "w", "mp4", options={"movflags": "empty_moov+frag_keyframe"}) as new,
+        ):
+            track = new.add_stream_from_template(old.streams.video[0])
+            for packet in old.demux(video=0):
+                if packet.dts is not None:
+                    packet.stream = track
+                    new.mux(packet)
+        content = stream.getvalue()
+    assert video.process(make_job(content)).result["truncated"] is False
+    assert video.process(make_job(content[: len(content) * 4 // 5])).result["truncated"] is True
+
+
+def test_a_sound_that_was_cut_off_says_so(make_job):
+    """A WAV tells its length."""
+    content = real.sound("wav", "pcm_s16le")
+    assert audio.process(make_job(content)).result["truncated"] is False
+    assert audio.process(make_job(content[: len(content) // 2])).result["truncated"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\x1aE\xdf\xa3\x80\x18S\x80g\x01\xff\xff\xff\xff\xff\xff\xff", "video/webm"),
+        (b"\x1aE\xdf\xa3\x80\x18S\x80g\x80", "video/webm"),
+        (b"\x1aE\xdf\xa3\x80other", "video/webm"),
+        (b"\0\0\0\x08ftyp\0\0\0\x01mdat\0\0\0\0\0\0\0\x10", "video/mp4"),
+        (b"\0\0\0\x08ftyp\0\0\0\0mdat", "video/mp4"),
+        (b"RIFF\xff\xff\xff\xffAVI ", "video/x-msvideo"),
+        (b"x", "audio/mpeg"),
+    ],
+)
+def test_a_container_that_does_not_say_how_long_it_is(make_job, content, kind):
+    """Is not taken for one that ends early."""
+    assert not media.ends_early(make_job(content, content_type=kind))

@@ -178,3 +178,17 @@ def test_the_samples_are_tables(make_job):
     """Of each type that is told as one, but for the workbooks that are only a shell."""
     for sample in (samples.csv, samples.csv_bom, samples.tsv, samples.ndjson):
         assert told(make_job(sample()))["rows"] > 0
+
+
+@pytest.mark.parametrize(
+    ("cell", "code"), [("XFD1048576", "table_too_large"), ("AZ1048576", "table_too_large"), ("A1048576", None)]
+)
+def test_a_stray_cell_far_away(make_job, cell, code):
+    """The library makes room for the rectangle that all cells span; more of it than there is memory for is refused."""
+    content = real.xlsx(0, formula=f'<row r="1048576"><c r="{cell}"><v>2</v></c></row>')
+    if code is None:
+        assert table.process(make_job(content)).result["sheets"][0]["rows"] == 1048576
+        return
+    with pytest.raises(ProcessingFailed) as failure:
+        table.process(make_job(content))
+    assert failure.value.code == code

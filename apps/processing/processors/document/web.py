@@ -43,6 +43,8 @@ class HtmlReader(HTMLParser):
             if self._gathered.late() or len(self.rawdata) > UNCLOSED_CHARACTERS:
                 self._gathered.cut = True
                 return
+        # What is still open at the end is no tag. Tried again from each "<" on, it would take the square of its length.
+        self.rawdata = self.rawdata.replace("<", " ")
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ FLAT_BYTES: Final = 128 * 1024 * 1024  # of a workbook that is not packed
 SHEETS: Final = 100
 ROWS: Final = 200_000  # that are gone through
 ROW_CELLS: Final = 20_000
+CELLS: Final = 20_000_000  # of the rectangle that a sheet's cells span: the library makes room for each
+CELL: Final = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 WORK_SECONDS: Final = 20.0
 CHECKED_ROWS: Final = 1000
 
@@ -67,13 +70,49 @@ def _check_size(job: Job) -> None:
             raise ProcessingFailed("table_too_large")
         left = UNPACKED_BYTES
         for member in zips.members(file, directory):
+            span = Span() if member.name.startswith("xl/worksheets/") else None
             try:
                 for piece in zips.chunks(file, member, left):
                     left -= len(piece)
+                    if span is not None:
+                        span.take(piece)
             except zips.MemberTooLarge as error:
                 raise ProcessingFailed("table_too_large") from error
             except zips.MemberUnreadable:
                 continue  # the library will say what it thinks of it
+
+
+class Span:
+    """The rectangle of a sheet's cells, as its text comes: one stray cell at the far corner makes it a huge one."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._columns: set[bytes] = set()
+        self._first_row, self._last_row = 1 << 30, 0
+
+    def take(self, piece: bytes) -> None:
+        """Take the next piece. Raises ProcessingFailed for a rectangle that is too large."""
+        text = self._tail + piece
+        self._tail = text[-32:]
+        found = CELL.findall(text)
+        if not found:
+            return
+        rows = [int(row) for _, row in found]
+        self._columns.update(column for column, _ in found)
+        self._first_row, self._last_row = min(self._first_row, *rows), max(self._last_row, *rows)
+        columns = [_number(column) for column in self._columns]
+        cells = (self._last_row - self._first_row + 1) * (max(columns) - min(columns) + 1)
+        if cells > CELLS:
+            detail = f"A sheet's cells span a rectangle of {cells:,}; at most {CELLS:,} are read."
+            raise ProcessingFailed("table_too_large", detail)
+
+
+def _number(column: bytes) -> int:
+    """A column's number by its letters: A is 1, AA is 27."""
+    number = 0
+    for letter in column:
+        number = 26 * number + letter - 64
+    return number
 
 
 def _sheets(book: Any, job: Job) -> tuple[list[JSON], Columns, bool]:
