@@ -1,7 +1,12 @@
 """The Celery application. Each line has its reason beside it."""
 
+import contextlib
+import logging
 import os
+import signal
 import socket
+import threading
+import time
 import warnings
 from typing import Any
 
@@ -9,6 +14,10 @@ from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning
 from django.conf import settings
 from kombu import Connection
+from kombu.transport import redis as redis_transport
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from project import pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
@@ -23,7 +32,25 @@ warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
 # for them: files would wait that much longer than Redis was away.
 RETRY_SECONDS = 2
 
+logger = logging.getLogger(__name__)
+
 app = Celery("filewire")
+
+
+class Channel(redis_transport.Channel):
+    """A channel of kombu's that says so when its connection is gone.
+
+    Kombu 5.7 asks a closed connection for its address then, when it gives unfinished messages back or acknowledges one.
+    Celery takes the AttributeError for its own end: no new file was begun until all that ran was over.
+    """
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        if self.connection is None or self.connection.client is None:
+            raise RedisConnectionError("the channel's connection is closed")
+        return dict(super()._connparams(asynchronous))
+
+
+redis_transport.Transport.Channel = Channel
 
 
 class PromptConnection(Connection):
@@ -107,6 +134,7 @@ configure(app)
 def _open_sandbox(**_: Any) -> None:
     from apps.processing.run import isolation
 
+    _roll.answer_from_thread()
     isolation.start()
 
 
@@ -116,10 +144,26 @@ def _close_sandbox(**_: Any) -> None:
     isolation.stop()
 
 
-def _show_life(**_: Any) -> None:
-    from project import pulse
+_roll = pulse.Roll()
 
+
+def _show_life(**_: Any) -> None:
     pulse.beat_from_thread()
+    threading.Thread(target=_end_hung, name="hung", daemon=True).start()
+
+
+def _end_hung() -> None:
+    """Kill those of Celery's processes that have hung: it starts others, and what they worked on is queued again.
+
+    Its own limit ends only one that has begun a task, and only when that takes too long.
+    """
+    while True:
+        time.sleep(pulse.BEAT_SECONDS)
+        for pid in _roll.silent(round(settings.FILEWIRE_HANG_SECONDS / pulse.BEAT_SECONDS)):
+            logger.error("process %d has not shown life for %g s and is killed", pid, settings.FILEWIRE_HANG_SECONDS)
+            _roll.strike(pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 signals.worker_init.connect(_show_life)  # in Celery's first process; a forked one has no thread of it

@@ -9,13 +9,17 @@ when its broker goes as well.
 """
 
 import contextlib
+import itertools
+import mmap
 import os
 import signal
+import struct
 import sys
 import threading
 import time
 
 VARIABLE = "FILEWIRE_PULSE"
+ENTRY = struct.Struct("=qq")  # a process, and how often it has answered
 BEAT_SECONDS = 1.0
 ORPHAN_SECONDS = 20.0  # longer than any of ours takes to stop
 
@@ -53,6 +57,64 @@ def beat_from_thread() -> None:
 
     if os.environ.get(VARIABLE):
         threading.Thread(target=go_on, name="pulse", daemon=True).start()
+
+
+class Roll:
+    """Signs of life of processes that are forked and kept by another's code: each has a place in memory they share.
+
+    Made before they are forked. `answer_from_thread` is for them, `silent` for who keeps them.
+    """
+
+    PLACES = 256
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, self.PLACES * ENTRY.size)
+        self._heard: dict[int, tuple[int, int]] = {}  # by process: the last count, and for how many looks it has stood
+
+    def answer(self, count: int) -> None:
+        """This process is there."""
+        pid = os.getpid()
+        ENTRY.pack_into(self._memory, pid % self.PLACES * ENTRY.size, pid, count)
+
+    def answer_from_thread(self) -> None:
+        """This process is there for as long as its threads run."""
+
+        def go_on() -> None:
+            for count in itertools.count(1):
+                self.answer(count)
+                time.sleep(BEAT_SECONDS)
+
+        threading.Thread(target=go_on, name="pulse", daemon=True).start()
+
+    def strike(self, pid: int) -> None:
+        """It is gone, or will be."""
+        self._heard.pop(pid, None)
+        if ENTRY.unpack_from(self._memory, pid % self.PLACES * ENTRY.size)[0] == pid:
+            ENTRY.pack_into(self._memory, pid % self.PLACES * ENTRY.size, 0, 0)
+
+    def silent(self, looks: int) -> list[int]:
+        """Look once: our children that have been silent for so many looks. Counted in looks, as `Pulse` does."""
+        found = []
+        for place in range(self.PLACES):
+            pid, count = ENTRY.unpack_from(self._memory, place * ENTRY.size)
+            if not pid:
+                continue
+            if not _is_our_child(pid):
+                self.strike(pid)
+                continue
+            last, stood = self._heard.get(pid, (-1, 0))
+            self._heard[pid] = (count, stood + 1 if count == last else 0)
+            if self._heard[pid][1] >= looks:
+                found.append(pid)
+        return found
+
+
+def _is_our_child(pid: int) -> bool:
+    """Whether it runs, or is stopped, and is ours; nothing is taken from whoever waits for it."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 class Pulse:

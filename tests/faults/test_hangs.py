@@ -19,6 +19,7 @@ from tests.faults.harness import (
     is_stopped,
     leftovers,
     one_working,
+    pool,
     verify,
     worker_of,
 )
@@ -77,3 +78,17 @@ def test_web_that_hangs_in_an_upload_breaks_it_off():
         verify(running, witness, [before, after])
         listed = {file["id"] for file in httpx.get(f"{running.url}/files/", timeout=30).json()["results"]}
         assert listed == {before, after}
+
+
+def test_processes_that_hang_with_nothing_to_do_are_found():
+    """SIGSTOP of all of Celery's processes while they wait: no task's time limit would ever end them."""
+    with drilled(**QUICK) as running, Witness(running) as witness:
+        before = running.upload(b"before\n")["id"]
+        witness.await_ends([before], 60)
+        old = until(lambda: pool(running), 20, "there are processes")
+        for process in old:
+            process.suspend()
+        ids = [before] + [running.upload(b"after %d\n" % number)["id"] for number in range(3)]
+        witness.await_ends(ids, 60)
+        verify(running, witness, ids)
+        until(lambda: all(has_ended(process) for process in old), 30, "nobody of the old generation is left")

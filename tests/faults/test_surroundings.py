@@ -15,7 +15,7 @@ import pytest
 
 from tests import samples
 from tests.acceptance.service import Service, until
-from tests.faults.harness import QUICK, Witness, drill, drilled, leftovers, verify
+from tests.faults.harness import QUICK, Witness, busy, drill, drilled, leftovers, verify
 from tests.servers import Postgres, Valkey, own_postgres, valkey
 
 MIB = 1024 * 1024
@@ -104,6 +104,18 @@ def test_f01_redis_goes_and_comes_back(fault: Callable[[Valkey], None]):
             found = verify(running, witness, ids)
             assert {file["status"] for file in found.values()} == {"processed"}
         until(lambda: leftovers(running) == [], 30, "nothing is left over")
+
+
+def test_a_blip_of_redis_does_not_make_others_wait_for_a_long_file():
+    """Redis is killed and back at once while one file takes long: those that come after are done before it is."""
+    with valkey() as server, drilled(REDIS_URL=server.url, **QUICK) as running, Witness(running) as witness:
+        long = busy(running, witness, 40)
+        kill_and_start(server)
+        ids = [running.upload(b"after %d\n" % number)["id"] for number in range(3)]
+        witness.await_ends(ids, 30)
+        assert running.file(long)["status"] == "processing"
+        witness.await_ends([long], 90)
+        assert verify(running, witness, [long, *ids])[long]["attempt"] == 1
 
 
 @pytest.fixture(scope="module")

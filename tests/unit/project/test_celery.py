@@ -36,6 +36,18 @@ def test_a_message_is_invisible_for_longer_than_any_attempt(application, setting
     assert visible_after == settings.FILEWIRE_VISIBILITY_SECONDS > application.conf.task_time_limit
 
 
+def test_a_channel_whose_connection_is_gone_says_so(application):
+    """As an error that Celery knows: another would end its consumer, and with it all work but what runs."""
+    with application.connection_for_read() as connection:
+        known = connection.recoverable_connection_errors
+        transport = connection.transport
+        channel = object.__new__(transport.Channel)
+        channel.connection = transport
+        transport.client = None
+        with pytest.raises(known):
+            channel._connparams()
+
+
 def test_a_broker_that_is_away_is_tried_again_soon(application):
     """The waits between two tries do not grow: a worker is back as soon as its broker is."""
     waits: list[float] = []
