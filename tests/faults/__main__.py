@@ -6,6 +6,7 @@ Arguments go to pytest. FILEWIRE_FAULT_FILES says how many files run at once (4)
 """
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -35,6 +36,8 @@ def main() -> int:
     """Run them all; 1 when one failed."""
     paths = sorted(HERE.glob("test_*.py"))
     paths.sort(key=lambda path: LONGEST_FIRST.index(path.name) if path.name in LONGEST_FIRST else len(LONGEST_FIRST))
+    seed = os.environ.setdefault("FILEWIRE_FAULT_SEED", str(random.SystemRandom().getrandbits(32)))
+    print(f"FILEWIRE_FAULT_SEED={seed}", flush=True)  # pytest shows what a test prints only when it fails
     began, failed = time.monotonic(), 0
     with ThreadPoolExecutor(int(os.environ.get("FILEWIRE_FAULT_FILES", "4"))) as threads:
         outcomes = list(threads.map(told, paths))
