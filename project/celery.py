@@ -5,8 +5,6 @@ import logging
 import os
 import signal
 import socket
-import threading
-import time
 import warnings
 from typing import Any
 
@@ -149,7 +147,7 @@ _roll = pulse.Roll()
 
 def _show_life(**_: Any) -> None:
     pulse.beat_from_thread()
-    threading.Thread(target=_end_hung, name="hung", daemon=True).start()
+    pulse.each_beat(_end_hung, "hung")
 
 
 def _end_hung() -> None:
@@ -157,13 +155,11 @@ def _end_hung() -> None:
 
     Its own limit ends only one that has begun a task, and only when that takes too long.
     """
-    while True:
-        time.sleep(pulse.BEAT_SECONDS)
-        for pid in _roll.silent(round(settings.FILEWIRE_HANG_SECONDS / pulse.BEAT_SECONDS)):
-            logger.error("process %d has not shown life for %g s and is killed", pid, settings.FILEWIRE_HANG_SECONDS)
-            _roll.strike(pid)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    for pid in _roll.silent(round(settings.FILEWIRE_HANG_SECONDS / pulse.BEAT_SECONDS)):
+        logger.error("process %d has not shown life for %g s and is killed", pid, settings.FILEWIRE_HANG_SECONDS)
+        _roll.strike(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 signals.worker_init.connect(_show_life)  # in Celery's first process; a forked one has no thread of it

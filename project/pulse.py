@@ -17,6 +17,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 VARIABLE = "FILEWIRE_PULSE"
 ENTRY = struct.Struct("=qq")  # a process, and how often it has answered
@@ -47,16 +48,21 @@ def _end_as_orphan() -> None:
     end.start()
 
 
-def beat_from_thread() -> None:
-    """Signs of life from a thread of its own, for a main loop that is another's."""
+def each_beat(action: Callable[[], None], name: str = "pulse") -> None:
+    """Do it at each beat, in a thread of its own, for as long as this process is there."""
 
     def go_on() -> None:
         while True:
-            beat()
+            action()
             time.sleep(BEAT_SECONDS)
 
+    threading.Thread(target=go_on, name=name, daemon=True).start()
+
+
+def beat_from_thread() -> None:
+    """Signs of life from a thread of its own, for a main loop that is another's."""
     if os.environ.get(VARIABLE):
-        threading.Thread(target=go_on, name="pulse", daemon=True).start()
+        each_beat(beat)
 
 
 class Roll:
@@ -69,22 +75,17 @@ class Roll:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, self.PLACES * ENTRY.size)
+        self._answers = itertools.count(1)
         self._heard: dict[int, tuple[int, int]] = {}  # by process: the last count, and for how many looks it has stood
 
-    def answer(self, count: int) -> None:
+    def answer(self) -> None:
         """This process is there."""
         pid = os.getpid()
-        ENTRY.pack_into(self._memory, pid % self.PLACES * ENTRY.size, pid, count)
+        ENTRY.pack_into(self._memory, pid % self.PLACES * ENTRY.size, pid, next(self._answers))
 
     def answer_from_thread(self) -> None:
         """This process is there for as long as its threads run."""
-
-        def go_on() -> None:
-            for count in itertools.count(1):
-                self.answer(count)
-                time.sleep(BEAT_SECONDS)
-
-        threading.Thread(target=go_on, name="pulse", daemon=True).start()
+        each_beat(self.answer)
 
     def strike(self, pid: int) -> None:
         """It is gone, or will be."""

@@ -1,5 +1,6 @@
 """The questions: each reads its input, calls one function of the record, and shapes the answer."""
 
+import re
 import uuid
 from typing import Any
 
@@ -29,6 +30,15 @@ def visible(file_id: uuid.UUID) -> File:
     if file is None:
         raise FileMissing
     return file
+
+
+CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+
+def charset_of(file: File) -> str:
+    """The encoding of the file's text, by the child that read it: its word goes into a header, so it is looked at."""
+    told = (file.result or {}).get("encoding")
+    return told if isinstance(told, str) and CHARSET.fullmatch(told) else "utf-8"
 
 
 class FileList(DoorView):
@@ -97,7 +107,7 @@ class FileContent(DoorView):
             storage.path_of(str(file.file.name)),
             name=file.name,
             content_type=file.content_type,
-            charset=str((file.result or {}).get("encoding") or "utf-8"),
+            charset=charset_of(file),
             etag=f'"{file.sha256}"',
             modified_at=file.uploaded_at,
         )

@@ -129,25 +129,26 @@ def _ole_entries(file: BinaryIO) -> Iterator[bytes]:
     file.seek(0)
     header = file.read(512)
     sector_bytes = 1 << max(7, min(int.from_bytes(header[30:32], "little"), 12))
-    sector = int.from_bytes(header[48:52], "little")
+    sector = _sector_in(header[48:52])
     for _ in range(_OLE_DIRECTORY_SECTORS):
-        if sector >= _OLE_SECTORS:
+        if sector is None:
             return
         file.seek((sector + 1) * sector_bytes)
         content = file.read(sector_bytes)
         yield from (content[at : at + _OLE_ENTRY_BYTES] for at in range(0, len(content) - 127, _OLE_ENTRY_BYTES))
         # The allocation table's sectors stand in the header, as far as 109 of them go (7 MB, with large sectors 436).
         block, place = divmod(sector, sector_bytes // 4)
-        table = header[76 + 4 * block : 80 + 4 * block]
-        if len(table) < 4:
+        table = _sector_in(header[76 + 4 * block : 80 + 4 * block])
+        if table is None:
             return
-        if int.from_bytes(table, "little") >= _OLE_SECTORS:
-            return
-        file.seek((int.from_bytes(table, "little") + 1) * sector_bytes + 4 * place)
-        following = file.read(4)
-        if len(following) < 4:
-            return
-        sector = int.from_bytes(following, "little")
+        file.seek((table + 1) * sector_bytes + 4 * place)
+        sector = _sector_in(file.read(4))
+
+
+def _sector_in(number: bytes) -> int | None:
+    """The sector that these four bytes name; None where they end early, or name none that a file here has."""
+    sector = int.from_bytes(number, "little")
+    return sector if len(number) == 4 and sector < _OLE_SECTORS else None
 
 
 def _declared_type(head: bytes) -> str | None:

@@ -125,7 +125,6 @@ def _detected(content_type: str) -> Detected:
 
 # Only what the first half of the media type does not already say.
 _KIND_OF: Mapping[str, str] = {
-    "application/atom+xml": "data",
     "application/epub+zip": "document",
     "application/gpx+xml": "data",
     "application/gzip": "archive",
@@ -199,7 +198,6 @@ _KIND_OF: Mapping[str, str] = {
     "application/x-tar": "archive",
     "application/x-tex": "text",
     "application/x-xar": "archive",
-    "application/x-xml-plist": "data",
     "application/x-xz": "archive",
     "application/xhtml+xml": "document",
     "application/xml": "data",

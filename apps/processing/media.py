@@ -16,6 +16,7 @@ import av
 import av.error
 import av.logging
 
+from . import extents
 from .contract import JSON, Job, ProcessingFailed
 
 PROBE_BYTES: Final = 4 * 1024 * 1024
@@ -23,7 +24,6 @@ PROBE_MICROSECONDS: Final = 5_000_000
 STREAMS: Final = 100
 TAGS: Final = 40
 TAG_CHARACTERS: Final = 500
-BOXES: Final = 10_000
 LONGEST_SECONDS: Final = 366 * 24 * 3600  # beyond that the header lies
 
 FORMATS: Final[Mapping[str, str]] = {
@@ -140,48 +140,11 @@ def codec_of(stream: Any) -> str | None:
 
 
 def ends_early(job: Job) -> bool:
-    """Whether the container declares more bytes than there are: cut off on the way, whatever can still be played.
-
-    RIFF and Matroska say how long their one element is, ISO media how long each box; 0 and the highest say nothing.
-    """
+    """Whether the container declares more bytes than there are: cut off on the way, whatever can still be played."""
     form = FORMATS.get(job.content_type)
     with job.path.open("rb") as file:
         if form in ("wav", "avi"):
-            head = file.read(8)
-            declared = int.from_bytes(head[4:], "little")
-            return head[:4] == b"RIFF" and 0 < declared < 0xFFFFFFFF and declared + 8 > job.size
+            return extents.riff_end(file) > job.size
         if form == "mp4":
-            return _boxes_end(file, job.size) > job.size
-        return form == "matroska" and _segment_end(file, job.size) > job.size
-
-
-def _boxes_end(file: BinaryIO, size: int) -> int:
-    end = 0
-    for _ in range(BOXES):
-        file.seek(end)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if len(head) < 8 or length < 8:
-            break
-        end += length
-        if end >= size:
-            break
-    return end
-
-
-def _segment_end(file: BinaryIO, size: int) -> int:
-    """Where a Matroska file's second element, its segment, ends; 0 where that is not said (RFC 8794, §4 and §6)."""
-    end = 0
-    for identifier in (b"\x1aE\xdf\xa3", b"\x18S\x80g"):
-        file.seek(end)
-        head = file.read(12)
-        if not head.startswith(identifier) or not head[4]:
-            return 0
-        width = 9 - head[4].bit_length()
-        length = int.from_bytes(head[4 : 4 + width], "big") & ((1 << 7 * width) - 1)
-        if length == (1 << 7 * width) - 1:
-            return 0
-        end += 4 + width + length
-    return end
+            return extents.boxes_end(file, job.size) > job.size
+        return form == "matroska" and extents.segment_end(file) > job.size

@@ -66,6 +66,10 @@ async def test_plain_text_has_the_charset_that_was_found():
         assert (await client.get(f"{path}content/")).headers["content-type"] == "text/plain; charset=utf-8"
         await File.objects.aupdate(result={"encoding": "windows-1251"})
         assert (await client.get(f"{path}content/")).headers["content-type"] == "text/plain; charset=windows-1251"
+        for untrue in ("utf-8\r\nX-Injected: yes", "x; y=z", 'a"b', "", 7):
+            await File.objects.aupdate(result={"encoding": untrue})
+            response = await client.get(f"{path}content/")
+            assert response.headers["content-type"] == "text/plain; charset=utf-8"
 
 
 @pytest.mark.parametrize(

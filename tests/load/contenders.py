@@ -23,7 +23,7 @@ from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / "tests" / "load" / "peers"
-PYTHON = str(ROOT / ".venv" / "peers" / "bin" / "python")
+PYTHON = str(Path(sys.prefix) / "peers" / "bin" / "python")  # where `make bench` puts it
 OURS = "Filewire"
 UVICORN = ("-m", "uvicorn", "--no-access-log", "--log-level=warning")
 

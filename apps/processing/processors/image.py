@@ -23,6 +23,7 @@ import blurhash  # type: ignore[import-untyped]  # It ships no types; `encode` i
 import pillow_heif
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
+from .. import extents
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
 from . import animation, fallback, svg
 
@@ -249,21 +250,10 @@ def _code_of(error: Exception, job: Job) -> str:
 
 def _ends_early(job: Job) -> bool:
     """Whether a container (RIFF, or the boxes of AVIF and JPEG 2000) declares more bytes than there are."""
-    end = 0
     with job.path.open("rb") as file:
         if job.content_type == "image/webp":
             return int.from_bytes(file.read(8)[4:], "little") + 8 > job.size
-        while job.content_type in ("image/avif", "image/jp2") and end < job.size:
-            file.seek(end)
-            box = file.read(16)
-            length = int.from_bytes(box[:4], "big")
-            if length == 1:
-                length = int.from_bytes(box[8:], "big")
-            if length < 8:
-                # Zero: up to the end of the file. Anything else is no length.
-                return False
-            end += length
-    return end > job.size
+        return job.content_type in ("image/avif", "image/jp2") and extents.boxes_end(file, job.size) > job.size
 
 
 # --- limits ---------------------------------------------------------------------------------------------
