@@ -112,8 +112,9 @@ def test_a_page_of_an_allowed_origin_uploads_and_watches(live: Page, running: Se
         send(live, name, content)
     # By their names: the list has whatever other tests have uploaded before.
     ended = (
-        "(names) => [...document.querySelectorAll('#files tr')].filter((row) => row.querySelector('.processed, .failed')"
-        " && [...row.cells].some((cell) => names.includes(cell.innerText))).length"
+        "(names) => [...document.querySelectorAll('#files tr')]"
+        ".filter((row) => row.querySelector('.processed, .failed'))"
+        ".filter((row) => [...row.cells].some((cell) => names.includes(cell.innerText))).length"
     )
     live.until(f"({ended})({json.dumps(list(sent))}) === 5")
     shown = "\n".join(rows(live))
