@@ -95,7 +95,7 @@ INSTALLED_APPS = [
 
 # The doors' own, short and async-native chain (asgi/doors.py): each of Django's stock middlewares would cost
 # every upload a hop into a thread.
-DOOR_MIDDLEWARE = ["apps.api.requests.identify", "corsheaders.middleware.CorsMiddleware"]
+DOOR_MIDDLEWARE = ["apps.api.requests.identify", "apps.api.origins.AllowedOrigins"]
 
 # Everything that is not a door (the admin, the documents) goes through Django's stock handler and chain.
 MIDDLEWARE = [
@@ -194,6 +194,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
     "DEFAULT_RENDERER_CLASSES": ["apps.api.rendering.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": [],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "apps.api.negotiation.RememberedNegotiation",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "URL_FORMAT_OVERRIDE": None,  # `?format=` is a parameter like any other: not known
     "EXCEPTION_HANDLER": "apps.api.problems.exception_response",

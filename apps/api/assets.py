@@ -9,8 +9,9 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
+from apps.api.negotiation import AnyAccept
 from apps.api.validators import etag_of, not_modified, unchanged
-from apps.api.view import AnyAccept, DoorView
+from apps.api.view import DoorView
 from apps.files.errors import FileMissing
 
 

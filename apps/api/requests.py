@@ -14,6 +14,7 @@ from apps.files import context
 
 BODY = "filewire.body"
 ABORT = "filewire.abort"  # a function that breaks the connection, whatever waits to be sent
+ORIGIN = "filewire.origin"
 GIVEN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -41,7 +42,10 @@ def request_id_of(headers: object) -> str:
 
 def base_url(request: HttpRequest) -> str:
     """Scheme and host as the client wrote them, for absolute URLs. Raises DisallowedHost."""
-    return f"{request.scheme}://{request.get_host()}"
+    known: str | None = request.META.get(ORIGIN)
+    if known is None:  # else looked at when the door was entered
+        known = request.META[ORIGIN] = f"{request.scheme}://{request.get_host()}"
+    return known
 
 
 @sync_and_async_middleware

@@ -10,10 +10,11 @@ from typing import Any
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+
+from apps.api.requests import base_url
 
 
 class DoorView(APIView):
@@ -26,7 +27,7 @@ class DoorView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what needs no look at the body. Raises DisallowedHost, and what DRF's does."""
         if self.checks_host:
-            request.get_host()
+            base_url(request)
         super().initial(request, *args, **kwargs)
 
     @classmethod
@@ -66,15 +67,3 @@ def _rendered(response: HttpResponseBase) -> HttpResponseBase:
     for name, value in response.items():
         plain.headers[name] = value
     return plain
-
-
-class AnyAccept(BaseContentNegotiation):
-    """For doors that hand out a file's own bytes: their type is the file's, whatever the client hopes for."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        """No door parses its body this way."""
-        return None
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        """The first renderer, for errors."""
-        return renderers[0], renderers[0].media_type

@@ -12,10 +12,11 @@ from rest_framework.request import Request
 
 from apps.api import listing, schema
 from apps.api.delivery import deliver
+from apps.api.negotiation import AnyAccept
 from apps.api.requests import base_url
 from apps.api.serializers import FilePageSerializer, FileSerializer
 from apps.api.validators import conditional_json
-from apps.api.view import AnyAccept, DoorView
+from apps.api.view import DoorView
 from apps.files import lifecycle, storage
 from apps.files.document import document, document_of
 from apps.files.errors import FileMissing

@@ -42,6 +42,15 @@ def document(file: File, base_url: str = "") -> dict[str, Any]:
     return document_of({column: getattr(file, column) for column in COLUMNS}, base_url)
 
 
+def absolute(relative: dict[str, Any], base_url: str) -> dict[str, Any]:
+    """A document that was made without one, with this base URL."""
+    return {
+        **relative,
+        "file": base_url + relative["file"],
+        "derived": {name: base_url + url for name, url in relative["derived"].items()},
+    }
+
+
 def document_of(row: dict[str, Any], base_url: str = "") -> dict[str, Any]:
     """The same of a row read as `values(*COLUMNS)`."""
     file_id = str(row["id"])

@@ -49,6 +49,13 @@ def _with_event(file: File, event: str, now: datetime) -> list[dict[str, Any]]:
     return [*(file.pending or []), entry]
 
 
+def newest_document(file: File) -> dict[str, Any]:
+    """The document of the newest event that the file carries, made with that event."""
+    entry: dict[str, Any] = (file.pending or [])[-1]
+    data: dict[str, Any] = entry["data"]
+    return data
+
+
 def _advance(file: File, event: str, now: datetime, **changes: Any) -> bool:
     """Whether the row was still as it was read, and has the changes now; the file in memory has them either way."""
     fence = {"id": file.id, "version": file.version, "status": file.status, "attempt": file.attempt}

@@ -407,6 +407,7 @@ _TOML_FLAT: Final = re.compile(r"[\w\"'.-]+ = \S|#|\s*$|\s+\S|[\]}\"']")
 
 
 _MARKDOWN_FENCE: Final = re.compile(r"(?:```|~~~)[\w+-]*\s*$")
+_MARKDOWN_FIRST: Final = frozenset("#`~")
 _MARKDOWN_HEADING: Final = re.compile(r"#{1,6} \S")
 _MARKDOWN_SIGNS: Final[tuple[re.Pattern[str], ...]] = (
     re.compile(r"!?\[[^\]\n]+\]\([^)\s]+[^)\n]*\)"),
@@ -422,6 +423,8 @@ _CODE_LINE: Final = re.compile(r".*(?:[;{}=]|\):)$|(?:import|from|use|package|se
 
 def _is_markdown(lines: list[str]) -> bool:
     """Headings that stand alone, or fences, and one more of Markdown's signs; never comments among code."""
+    if not any(line[:1] in _MARKDOWN_FIRST for line in lines):  # most texts, without a look at every line of theirs
+        return False
     headings = fences = code = 0
     fenced = False
     previous = ""

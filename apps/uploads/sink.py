@@ -38,7 +38,7 @@ class Sink:
     """Takes one file's bytes. Whoever makes one calls `discard` unless the commit has taken what it received."""
 
     def __init__(self, max_bytes: int, on_head: Callable[[bytes], None] = lambda head: None) -> None:
-        """`on_head` is called with the first HEAD_BYTES of a longer file as soon as they are there; it may refuse."""
+        """`on_head` is called with the first HEAD_BYTES of a file that memory is too small for; it may refuse."""
         self._max_bytes = max_bytes
         self._on_head = on_head
         self._size = 0
@@ -57,6 +57,7 @@ class Sink:
             self._memory.append(data)
             return
         if self._path is None:
+            self._on_head(self._head)
             with storage.translated():
                 self._descriptor, self._path = storage.open_incoming()
             self._batches.extend(self._memory)
@@ -100,8 +101,6 @@ class Sink:
             raise FileTooLarge(f"The file is larger than {self._max_bytes} bytes, the most this service accepts.")
         if len(self._head) < HEAD_BYTES:
             self._head += data[: HEAD_BYTES - len(self._head)]
-            if len(self._head) == HEAD_BYTES < self._size:
-                self._on_head(self._head)
 
     def _start(self) -> None:
         if self._writing is None or self._writing.done():

@@ -24,7 +24,7 @@ from apps.api.requests import Body, base_url, body_of
 from apps.api.serializers import FileSerializer
 from apps.api.view import DoorView
 from apps.files import context, idempotency, ids, lifecycle
-from apps.files.document import document
+from apps.files.document import absolute
 from apps.files.errors import (
     BadHeader,
     Busy,
@@ -128,7 +128,7 @@ class Upload(DoorView):
                 uploaded_at=moment,
                 request_id=context.request_id.get(),
             )
-            content = orjson.dumps(document(file, base_url(request)))
+            content = orjson.dumps(absolute(lifecycle.newest_document(file), base_url(request)))
             location = f"/files/{file.id}/"
             held = None
             if key and holder:
@@ -198,7 +198,7 @@ def refuse_early(request: Request) -> None:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedBody("An encoded body is not accepted.", Accept_Encoding="identity")
     length = request.headers.get("Content-Length", "")
-    media_type, _ = header_parameters(request, "Content-Type")
+    media_type = request._request.content_type or ""
     allowed = settings.FILEWIRE_MAX_FILE_BYTES + (MAX_OTHER_BYTES if media_type == FORM else 0)
     if LENGTH.fullmatch(length) and int(length) > allowed:
         raise FileTooLarge(
@@ -246,7 +246,8 @@ def on_its_way() -> Iterator[None]:
 async def read(request: Request, sink: Sink) -> tuple[Arrival, Received]:
     """Read the whole body into the sink, within the limits. Raises whatever is wrong with it."""
     content_type = request.headers.get("Content-Type", "")
-    media_type, parameters = header_parameters(request, "Content-Type")
+    plain = request._request  # Django has read this header already: media type, lower case, and parameters
+    media_type, parameters = plain.content_type or "", plain.content_params or {}
     expected = digest.sha256_of(request.headers.get(digest.HEADER))
     batches = timely_batches(body_of(request))
     if media_type == FORM:

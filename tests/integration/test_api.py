@@ -241,6 +241,15 @@ def allowed(settings) -> None:
     settings.FILEWIRE_ALLOWED_ORIGINS = settings.CORS_ALLOWED_ORIGINS = [ORIGIN]
 
 
+async def test_without_allowed_origins_no_answer_depends_on_who_asks(settings):
+    """Neither CORS's headers nor a Vary, which would keep caches from sharing it."""
+    settings.FILEWIRE_ALLOWED_ORIGINS = settings.CORS_ALLOWED_ORIGINS = []
+    async with http_client() as client:
+        response = await client.get("/files/", headers={"Origin": ORIGIN})
+    assert response.status_code == 200
+    assert not {"access-control-allow-origin", "vary"} & set(response.headers)
+
+
 @pytest.mark.parametrize(
     ("path", "method"), [("/upload/", "POST"), ("/files/", "GET"), (f"/files/{uuid.UUID(int=0)}/", "DELETE")]
 )

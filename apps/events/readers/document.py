@@ -8,8 +8,9 @@ from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
+from apps.api.negotiation import AnyAccept
 from apps.api.validators import conditional_json
-from apps.api.view import AnyAccept, DoorView
+from apps.api.view import DoorView
 from apps.events.event import CONNECTION_EVENTS, FILE_EVENTS
 from apps.files.document import FIELDS
 from apps.files.models import Status
