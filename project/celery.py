@@ -42,6 +42,16 @@ class Channel(redis_transport.Channel):
     Celery takes the AttributeError for its own end: no new file was begun until all that ran was over.
     """
 
+    _kept: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """The client on this channel's pool: one for all messages, where kombu makes one for each."""
+        if asynchronous:
+            return super()._create_client(asynchronous)
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = super()._create_client()
+        return self._kept
+
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         if self.connection is None or self.connection.client is None:
             raise RedisConnectionError("the channel's connection is closed")

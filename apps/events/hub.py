@@ -118,7 +118,8 @@ class Hub:
             if not topic.readers and self._topics.get(name) is topic:
                 del self._topics[name]
                 with contextlib.suppress(*connections.AWAY):
-                    await self._layer.group_discard(name, self._channel)
+                    async with asyncio.timeout(JOIN_SECONDS):
+                        await self._layer.group_discard(name, self._channel)
 
     async def _join(self, name: str, file_id: uuid.UUID | None) -> Topic:
         if not self._channel:
@@ -142,17 +143,18 @@ class Hub:
             except Exception:  # one bad announcement must not end the feed; the stream has the event
                 logger.exception("an announcement met an error nobody foresaw")
 
-    async def _take(self, message: dict[str, str]) -> None:
+    async def _take(self, message: dict[str, Any]) -> None:
         topic = self._topics.get(message["group"])
         if topic is None:
             return
-        cursor = Cursor.parse(message["id"])
-        if cursor <= topic.end:
-            return
-        if Cursor.parse(message["before"]) <= topic.end:
-            topic.append(Frame(cursor, message["text"]))
-        else:
-            await self._fill(topic)
+        for event in message["events"]:
+            cursor = Cursor.parse(event["id"])
+            if cursor <= topic.end:
+                continue
+            if Cursor.parse(event["before"]) <= topic.end:
+                topic.append(Frame(cursor, event["text"]))
+            else:
+                await self._fill(topic)
 
     async def _fill(self, topic: Topic) -> None:
         """Append what the stream has after the topic's end."""
@@ -214,10 +216,12 @@ class Hub:
             topic.wake()
 
     async def close(self) -> None:
-        """End the two tasks."""
+        """End the two tasks; waiting no longer than to join: the layer takes its leave of Redis, which may be away."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            ended, _ = await asyncio.wait(self._tasks, timeout=JOIN_SECONDS)
+            await asyncio.gather(*ended, return_exceptions=True)
         self._tasks = []
         self._topics = {}
 

@@ -8,14 +8,15 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from channels.layers import get_channel_layer
 from django.utils import timezone
 
 from apps.events import connections, stream
-from apps.events.event import body, frame
+from apps.events.event import Cursor, body, frame
+from apps.events.stream import Appended, Entry
 from apps.files.document import document, moment
 from apps.files.models import File
 
@@ -33,57 +34,68 @@ def group_of(file_id: object) -> str:
     return f"file.{file_id}"
 
 
-def pending(file: File) -> bool:
-    """Publish the row's unpublished events, in their order; False when the feed is away, and they stay pending."""
-    for entry in file.pending or []:
-        kept = body(type=entry["type"], subject=str(file.id), time=entry["time"], data=entry["data"])
-        if not _publish(str(file.id), entry["seq"], durable=True, kept=kept):
-            return False
-    return True
+def pending(*files: File) -> bool:
+    """Publish these rows' unpublished events, each row's in their order; False when the feed is away.
+
+    Then all of them stay pending, and the ones that got there are known when they are published again.
+    """
+    return _publish(
+        [
+            Entry(
+                file_id=str(file.id),
+                seq=entry["seq"],
+                durable=True,
+                kept=body(type=entry["type"], subject=str(file.id), time=entry["time"], data=entry["data"]),
+            )
+            for file in files
+            for entry in file.pending or []
+        ]
+    )
 
 
 def progress(file: File) -> None:
     """Publish that the file is as far as its row says. Lost when the feed is away: the next one says more."""
     time = moment(timezone.now()) or ""
     kept = body(type="file.progress", subject=str(file.id), time=time, data=document(file))
-    _publish(str(file.id), file.version, durable=False, kept=kept)
+    _publish([Entry(file_id=str(file.id), seq=file.version, durable=False, kept=kept)])
 
 
-def _publish(file_id: str, seq: int, *, durable: bool, kept: bytes) -> bool:
+def _publish(entries: Sequence[Entry]) -> bool:
+    if not entries:
+        return True
     try:
-        appended = stream.append(connections.sync_client(), file_id=file_id, seq=seq, durable=durable, kept=kept)
+        appended = stream.append(connections.sync_client(), entries)
     except connections.AWAY as error:
-        logger.warning("the feed is away: %s", type(error).__name__, extra={"file_id": file_id})
+        logger.warning("the feed is away: %s", type(error).__name__, extra={"file_id": entries[0].file_id})
         return False
-    if appended is not None:
-        _announce(file_id, appended, frame(appended.cursor, kept).text)
+    _announce([(entry, place) for entry, place in zip(entries, appended, strict=True) if place is not None])
     return True
 
 
-def _announce(file_id: str, appended: stream.Appended, text: str) -> None:
-    """Tell both groups; each is told the event that was before this one for its readers."""
-    places = ((ALL_FILES, appended.before), (group_of(file_id), appended.before_of_file))
+def _announce(events: Sequence[tuple[Entry, Appended]]) -> None:
+    """Tell both groups, all files' by one message; each is told the event that was before each one for its readers."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for entry, place in events:
+        text = frame(place.cursor, entry.kept).text
+        groups.setdefault(ALL_FILES, []).append(_told(place.cursor, place.before, text))
+        groups.setdefault(group_of(entry.file_id), []).append(_told(place.cursor, place.before_of_file, text))
+    if not groups:
+        return
     try:
-        _run(_send_all([(group, _message(group, appended, before, text)) for group, before in places]))
+        _run(_send_all(groups))
     except connections.AWAY as error:
-        # The event is in the stream: the hubs find it there within two of their ticks.
-        logger.warning("an announcement was lost: %s", type(error).__name__, extra={"file_id": file_id})
+        # The events are in the stream: the hubs find them there within two of their ticks.
+        logger.warning("an announcement was lost: %s", type(error).__name__, extra={"file_id": events[0][0].file_id})
 
 
-def _message(group: str, appended: stream.Appended, before: object, text: str) -> dict[str, str]:
-    return {
-        "type": "feed.event",
-        "group": group,
-        "id": str(appended.cursor),
-        "before": str(before),
-        "text": text,
-    }
+def _told(cursor: Cursor, before: Cursor, text: str) -> dict[str, str]:
+    return {"id": str(cursor), "before": str(before), "text": text}
 
 
-async def _send_all(messages: list[tuple[str, dict[str, str]]]) -> None:
+async def _send_all(groups: Mapping[str, list[dict[str, str]]]) -> None:
     layer: Any = get_channel_layer()
-    for group, message in messages:
-        await layer.group_send(group, message)
+    for group, events in groups.items():
+        await layer.group_send(group, {"type": "feed.events", "group": group, "events": events})
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ and is told to resync, never left in silence.
 
 import dataclasses
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -87,6 +88,16 @@ return {genesis, oldest, newest, from, found}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An event on its way into the stream: whose, which of that file's, whether that is remembered, its body."""
+
+    file_id: str
+    seq: int
+    durable: bool
+    kept: bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Appended:
     """An event's place: its own cursor, and those of the events before it in the feed and of its file."""
 
@@ -109,16 +120,33 @@ def _cursor(raw: bytes) -> Cursor:
     return Cursor.parse(raw.decode())
 
 
-def append(client: Any, *, file_id: str, seq: int, durable: bool, kept: bytes) -> Appended | None:
-    """Append one event of the file; None when it, or a later one, was appended before. Raises redis.RedisError.
+def append(client: Any, entries: Sequence[Entry]) -> list[Appended | None]:
+    """Append these events in their order, by one round trip; None for each that, or a later one of its file, was
+    appended before. Raises redis.RedisError; some may have been appended then.
 
     A durable event's number is remembered for a week, so publishing it again, by whomever, appends nothing. One that
     is not durable (progress) only gives way to what is newer.
     """
-    answer = client.register_script(APPEND)(
-        keys=[STREAM, GENESIS, FILE + file_id],
-        args=[seq, int(durable), kept, file_id, settings.FILEWIRE_FEED_EVENTS, FILE_SECONDS],
-    )
+    script = client.register_script(APPEND)
+    if len(entries) == 1:
+        return [_appended(script(keys=_keys(entries[0]), args=_arguments(entries[0])))]
+    with client.pipeline(transaction=False) as pipeline:
+        for entry in entries:
+            script(keys=_keys(entry), args=_arguments(entry), client=pipeline)
+        return [_appended(answer) for answer in pipeline.execute()]
+
+
+def _keys(entry: Entry) -> list[str]:
+    return [STREAM, GENESIS, FILE + entry.file_id]
+
+
+def _arguments(entry: Entry) -> list[Any]:
+    return [
+        entry.seq, int(entry.durable), entry.kept, entry.file_id, settings.FILEWIRE_FEED_EVENTS, FILE_SECONDS
+    ]  # fmt: skip
+
+
+def _appended(answer: Any) -> Appended | None:
     if answer is None:
         return None
     return Appended(cursor=_cursor(answer[0]), before=_cursor(answer[1]), before_of_file=_cursor(answer[2]))

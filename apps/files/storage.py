@@ -173,11 +173,17 @@ def shards() -> Iterator[Path]:
             yield blobs() / moment / shard
 
 
-def found_in(shard: Path) -> list[Found]:
-    """What lies in a shard under a file's id: its bytes, and what each attempt derived. Raises OSError."""
+def found_in(shard: Path, older_than_seconds: float) -> list[Found]:
+    """What lies in a shard under an id of that age: its bytes, and what each attempt derived. Raises OSError.
+
+    An id begins with its time in milliseconds. What lies under a younger one is no older, and is not looked at.
+    """
     found = []
     now = time.time()
+    youngest = f"{int((now - older_than_seconds) * 1000):012x}"
     for name in _names(shard):
+        if name[: len(youngest)] > youngest:
+            continue
         with contextlib.suppress(ValueError, FileNotFoundError):  # no id of ours, or gone meanwhile
             file_id = uuid.UUID(hex=name.removesuffix(".d"))
             if not name.endswith(".d"):

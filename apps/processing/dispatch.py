@@ -129,12 +129,12 @@ class Dispatcher:
         return self._send(lifecycle.undispatched(BATCH_FILES))
 
     def _send(self, files: Sequence[File]) -> int:
+        if not files or not publish.pending(*files):  # `queued` goes out before anything a worker says of the file
+            return 0
         sent: list[File] = []
         try:
             with self._app.producer_pool.acquire(block=True, timeout=settings.REDIS_CONNECT_SECONDS) as producer:
                 for file in files:
-                    if not publish.pending(file):  # its `queued` goes out before anything a worker says of it
-                        break
                     self._app.send_task(
                         TASK,
                         args=(str(file.id), file.attempt),

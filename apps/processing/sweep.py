@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 QUEUE = "filewire"
 BATCH_FILES = 128
 BATCH_SHARDS = 64
+AUDIT_FILES = 2048  # at one sweep, but for a shard begun: some tens of milliseconds
 INCOMING_GRACE_SECONDS = 60.0
 
 
@@ -113,18 +114,23 @@ class Sweeper:
 
     def _remove_orphans(self) -> None:
         """Remove bytes that no row knows, and what attempts derived that are over. Raises OSError."""
+        looked_at = 0
         for _ in range(BATCH_SHARDS):
             shard = next(self._shards, None)
             if shard is None:
                 self._shards = storage.shards()  # from the youngest again, at the next sweep
                 return
-            old = [item for item in storage.found_in(shard) if item.age_seconds > settings.FILEWIRE_ORPHAN_SECONDS]
+            found = storage.found_in(shard, settings.FILEWIRE_ORPHAN_SECONDS)
+            looked_at += len(found)
+            old = [item for item in found if item.age_seconds > settings.FILEWIRE_ORPHAN_SECONDS]
             known = lifecycle.attempts_of({item.file_id for item in old}) if old else {}
             for item in old:
                 if _is_orphan(item, known.get(item.file_id)):
                     logger.warning("bytes without a row are removed", extra={"file_id": str(item.file_id)})
                     storage.remove_found(item)
             storage.remove_empty(shard, settings.FILEWIRE_ORPHAN_SECONDS)
+            if looked_at >= AUDIT_FILES:
+                return
 
     def _find_missing(self) -> None:
         """Give files whose bytes are gone a new attempt, which will say so to everyone. Raises OSError."""

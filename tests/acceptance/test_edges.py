@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import psutil
@@ -162,9 +163,14 @@ def test_a_reader_that_slept_too_long_is_told_1013(running: Service):
             "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
-        with httpx.Client(base_url=running.url, timeout=30) as uploads:
-            for number in range(1200):
-                uploads.post("/upload/", params={"filename": f"{large}{number}.txt"}, content=b"%d" % number)
+        with httpx.Client(base_url=running.url, timeout=30) as uploads, ThreadPoolExecutor(8) as threads:
+
+            def upload(number: int) -> int:
+                name = {"filename": f"{large}{number}.txt"}
+                return uploads.post("/upload/", params=name, content=b"%d" % number).status_code
+
+            # Quickly: it must be the reader that stalls, not its answer to a ping that is late.
+            assert set(threads.map(upload, range(1200))) == {201}
         time.sleep(45)  # what is tested is that so much time makes no difference
         received = b""
         client.settimeout(20)

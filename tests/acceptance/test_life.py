@@ -160,6 +160,12 @@ def test_f10_a_large_upload_costs_no_memory(running: Service):
             waits.append(time.monotonic() - began)
             over.wait(0.05)
 
+    idle: list[float] = []  # how long an answer takes on a machine as busy as this one
+    for _ in range(20):
+        began = time.monotonic()
+        httpx.get(f"{running.url}/healthz")
+        idle.append(time.monotonic() - began)
+    idle.sort()
     watcher = threading.Thread(target=watch)
     watcher.start()
     block = os.urandom(MIB)
@@ -180,7 +186,7 @@ def test_f10_a_large_upload_costs_no_memory(running: Service):
     assert max(grown.values()) < 32, grown
     assert written < 1.01 * size
     waits.sort()
-    assert waits[int(0.9 * len(waits))] < 0.1, waits
+    assert waits[int(0.9 * len(waits))] < 0.1 + 3 * idle[int(0.9 * len(idle))], (waits, idle)
     httpx.delete(f"{running.url}/files/{answer.json()['id']}/")
     until(lambda: sum(path.stat().st_size for path in running.stored()) < size, 20, "the space is free again")
 

@@ -63,7 +63,7 @@ class Announcer:
         for _ in range(count):
             self.number += 1
             kept = EVENT % (file_id.encode(), PADDING)
-            assert publish._publish(file_id, self.number, durable=True, kept=kept)
+            assert publish._publish([stream.Entry(file_id=file_id, seq=self.number, durable=True, kept=kept)])
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ def append(file_id: uuid.UUID | str, seq: int, *, durable: bool = True) -> strea
     """Append an event of the file to the stream and announce it to nobody."""
     file = unsaved_file(id=uuid.UUID(str(file_id)))
     kept = body(type="file.queued", subject=str(file_id), time="2026-11-23T05:47:50.456789Z", data=document(file))
-    return stream.append(connections.sync_client(), file_id=str(file_id), seq=seq, durable=durable, kept=kept)
+    entry = stream.Entry(file_id=str(file_id), seq=seq, durable=durable, kept=kept)
+    return stream.append(connections.sync_client(), [entry])[0]
 
 
 def tell(file: File) -> File:

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import time
 import uuid
 
 import pytest
 
 from apps.events import connections, hub, publish, stream
-from apps.events.event import BEGINNING, Cursor
+from apps.events.event import BEGINNING, Cursor, Frame
 from apps.events.hub import RING_FRAMES
 from apps.events.publish import ALL_FILES, group_of
 from apps.events.reader import Reader, reading
@@ -31,9 +32,14 @@ async def collect(reader: Reader, count: int, seconds: float = 10.0) -> list[Cur
     return cursors
 
 
+async def in_feed(after: Cursor = BEGINNING) -> list[Frame]:
+    """The events of a page of the stream."""
+    return (await stream.page(connections.async_client(), after)).frames
+
+
 async def in_stream(after: Cursor = BEGINNING) -> list[Cursor]:
-    """The cursors of the newest page of the stream."""
-    return [frame.cursor for frame in (await stream.page(connections.async_client(), after)).frames]
+    """Their cursors."""
+    return [frame.cursor for frame in await in_feed(after)]
 
 
 async def resync(reader: Reader, seconds: float = 5.0) -> Cursor:
@@ -87,8 +93,25 @@ async def test_announcements_out_of_order_come_out_in_order():
             told.append((appended, text))
         layer = hub.hub()._layer
         for appended, text in [told[i] for i in (2, 0, 1, 5, 4, 3)]:
-            await layer.group_send(ALL_FILES, publish._message(ALL_FILES, appended, appended.before, text))
+            events = [publish._told(appended.cursor, appended.before, text)]
+            await layer.group_send(ALL_FILES, {"type": "feed.events", "group": ALL_FILES, "events": events})
         assert await collect(reader, 6) == [appended.cursor for appended, _ in told]
+
+
+async def test_a_batch_of_files_is_announced_in_order(monkeypatch):
+    """What was recorded together is told together, each event once: to readers of all, and of one of them."""
+    monkeypatch.setattr(hub, "TICK_SECONDS", 1000)  # the announcements alone bring them
+    files = [unsaved_file() for _ in range(5)]
+    async with reading(None, None) as reader, reading(files[3].id, None) as of_one:
+        assert publish.pending(files[1])  # a part of the batch is known already
+        assert publish.pending(*files)
+        assert publish.pending(*files)
+        cursors = await collect(reader, 5)
+        assert cursors == sorted(cursors)
+        (only,) = await collect(of_one, 1)
+        assert only == cursors[3]
+    subjects = [json.loads(entry.text)["subject"] for entry in await in_feed()]
+    assert subjects == [str(files[i].id) for i in (1, 0, 2, 3, 4)]
 
 
 async def test_one_file_has_its_own_events_only():
@@ -305,6 +328,8 @@ async def test_many_who_join_while_redis_hangs_wait_no_longer_than_one(settings,
         await _leave()
 
 
+# Cancelled just when it has connected anew, redis-py leaves a StreamWriter to the garbage collector.
+@pytest.mark.filterwarnings("ignore:.*StreamWriter.__del__:pytest.PytestUnraisableExceptionWarning")
 async def test_reading_the_stream_without_redis_raises(settings, monkeypatch):
     """A reader that needs the stream while Redis is away is told so."""
     with own_valkey(settings) as valkey:
