@@ -54,7 +54,10 @@ class DoorView(APIView):
         except Exception as error:
             response = self.handle_exception(error)
         self.response = self.finalize_response(self.request, response, *args, **kwargs)
-        return _rendered(self.response)
+        rendered = _rendered(self.response)
+        # View and request hold each other by this: let go, they are freed at once, and not by a collection.
+        self.request.parser_context = {}
+        return rendered
 
 
 def _rendered(response: HttpResponseBase) -> HttpResponseBase:

@@ -18,10 +18,10 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from apps.files import storage
+from apps.files import insertion, storage
 from apps.files.document import document, moment
 from apps.files.errors import FileBusy, FileMissing, KeyInFlight
-from apps.files.models import File, IdempotencyKey, Status
+from apps.files.models import File, IdempotencyKey, Status, new_file_id
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ def _advance(file: File, event: str, now: datetime, **changes: Any) -> bool:
 def new_file(**fields: Any) -> File:
     """A queued file that is not in the database yet, its first event with it."""
     now: datetime = fields["uploaded_at"]
-    file = File(**fields, changed_at=now, due_at=now)
-    file.file.name = storage.key_of(file.id)
+    fields.setdefault("id", new_file_id())
+    file = File(**fields, file=storage.key_of(fields["id"]), changed_at=now, due_at=now)
     file.pending = _with_event(file, "queued", now)
     return file
 
@@ -93,10 +93,10 @@ def receive(files: Sequence[File], held: Mapping[uuid.UUID, Held]) -> None:
     Raises KeyInFlight when one of the keys is no longer held; nothing is recorded then.
     """
     if not held:
-        File.objects.bulk_create(files)  # one statement is its own transaction
+        insertion.insert(files)  # one statement is its own transaction
         return
     with transaction.atomic():
-        File.objects.bulk_create(files)
+        insertion.insert(files)
         for answer in held.values():
             kept = IdempotencyKey.objects.filter(key=answer.key, holder=answer.holder, response__isnull=True).update(
                 fingerprint=answer.fingerprint,

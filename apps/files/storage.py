@@ -14,6 +14,7 @@ directories of its own time. A key never contains anything that a client sent.
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import time
@@ -34,14 +35,24 @@ MARK = "storage-id"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+@functools.lru_cache(maxsize=4)  # as many as there are data directories: one, but in tests
+def _root(data_directory: str | Path) -> Path:
+    return Path(data_directory) / "files"
+
+
+@functools.lru_cache(maxsize=4)
+def _blobs(data_directory: str | Path) -> Path:
+    return _root(data_directory) / "blobs"
+
+
 def root() -> Path:
     """The directory of everything stored."""
-    return Path(settings.FILEWIRE_DATA_DIR) / "files"
+    return _root(settings.FILEWIRE_DATA_DIR)
 
 
 def blobs() -> Path:
     """The directory that keys are relative to."""
-    return root() / "blobs"
+    return _blobs(settings.FILEWIRE_DATA_DIR)
 
 
 def incoming() -> Path:

@@ -48,7 +48,7 @@ class Receipt:
         with contextlib.suppress(OSError):
             if isinstance(self.payload, Path):
                 self.payload.unlink(missing_ok=True)
-            storage.discard(str(self.file.file.name))
+            storage.discard(storage.key_of(self.file.id))
 
 
 class Committer:
@@ -136,7 +136,7 @@ class Committer:
         if receipt.abandoned:
             return False
         try:
-            storage.put(str(receipt.file.file.name), receipt.payload)
+            storage.put(storage.key_of(receipt.file.id), receipt.payload)
         except OSError as error:
             receipt.error = storage.as_storage_error(error)
             receipt.error.__cause__ = error

@@ -98,7 +98,7 @@ async def test_a_batch_is_no_larger_than_its_limit_in_what_it_gathers(statements
 @pytest.mark.parametrize(
     "bad",
     [
-        {"progress": 101},  # the database refuses it
+        {"kind": None},  # the database refuses it
         {"name": "lone \ud800 surrogate"},  # its driver does
     ],
 )
@@ -270,7 +270,7 @@ async def test_a_bad_row_fails_alone_on_the_second_connection_too(monkeypatch, s
 
     monkeypatch.setattr(lifecycle, "receive", receive)
     receipts = [receipt() for _ in range(4)]
-    receipts[1].file.progress = 101
+    receipts[1].file.kind = None
     outcomes = await asyncio.gather(*(committer().commit(each) for each in receipts), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), StorageAway, type(None), type(None)]
     assert await File.objects.acount() == 3
@@ -293,7 +293,7 @@ async def test_a_database_that_goes_while_rows_are_tried_singly_spares_what_is_r
 
     monkeypatch.setattr(lifecycle, "receive", receive)
     receipts = [receipt() for _ in range(4)]
-    receipts[1].file.progress = 101
+    receipts[1].file.kind = None
     outcomes = await asyncio.gather(*(committer().commit(each) for each in receipts), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), StorageAway, DatabaseAway, DatabaseAway]
     assert await File.objects.acount() == 1
