@@ -27,11 +27,13 @@ def is_accepted(found: Detected, accept: Iterable[str], reject: Iterable[str]) -
 def is_refused_at_the_door(found: Detected, accept: Iterable[str], reject: Iterable[str]) -> bool:
     """Whether the first bytes are enough to refuse the file: not where only the whole of it tells what it is.
 
-    A container's first bytes do not say what is in it, and a plugin's kinds are told by the sandbox alone.
+    A container's first bytes do not say what is in it, film may turn out to be sound, and a plugin's kinds are told by
+    the sandbox alone.
     """
     accepting = list(accept)
     undecided = found.content_type in UNDECIDED or set(plugins.kinds()[len(KINDS) :]) & set(accepting)
-    return not undecided and not is_accepted(found, accepting, reject)
+    possible = (found, found.perhaps) if found.perhaps else (found,)
+    return not undecided and not any(is_accepted(each, accepting, reject) for each in possible)
 
 
 def _named(found: Detected, words: Iterable[str]) -> bool:

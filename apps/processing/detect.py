@@ -7,19 +7,21 @@ Two entry points give the same answer wherever the first bytes suffice:
 - `detect` has the whole file. It goes on where the head leaves off: into the directory of a ZIP or OLE
   container, and past the first bytes of what looked like text.
 
-`magic` and `signatures` know the binary formats, `containers` looks into ZIP and OLE, `text_formats` tells text from
-binary and one text from another. `docs/detection.md` has the figures behind doing this here.
+`magic` and `signatures` know the binary formats, `containers` looks into ZIP and OLE, `tracks` into film,
+`text_formats` tells text from binary and one text from another. `docs/detection.md` has the figures behind doing this
+here.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from . import containers, signatures, text_formats
+from . import containers, signatures, text_formats, tracks
 
 HEAD_BYTES: Final = 8 * 1024
 """How much of a file `sniff` wants to see."""
@@ -36,6 +38,8 @@ class Detected:
 
     content_type: str
     kind: str
+    perhaps: Detected | None = field(default=None, compare=False)
+    """What the rest of the file may show it to be instead, where its head leaves that open."""
 
 
 def sniff(head: bytes, size: int | None = None) -> Detected:
@@ -44,8 +48,14 @@ def sniff(head: bytes, size: int | None = None) -> Detected:
     `size` is the whole file's size in bytes where it is known. Without it, a head shorter than `HEAD_BYTES`
     is taken for the whole file. Never raises, whatever the bytes.
     """
-    complete = len(head) < HEAD_BYTES if size is None else size <= len(head)
-    return _detected(_content_type(head[:HEAD_BYTES], complete and len(head) <= HEAD_BYTES))
+    complete = len(head) < HEAD_BYTES if size is None else size <= len(head) <= HEAD_BYTES
+    head = head[:HEAD_BYTES]
+    content_type = _content_type(head, complete)
+    if content_type not in tracks.SOUND_ALONE:
+        return _detected(content_type)
+    sound = _detected(tracks.SOUND_ALONE[content_type])
+    film = tracks.has_film(content_type, io.BytesIO(head), len(head))
+    return sound if film is False else replace(_detected(content_type), perhaps=None if film else sound)
 
 
 def detect(path: Path) -> Detected:
@@ -61,6 +71,9 @@ def detect(path: Path) -> Detected:
             content_type = containers.zip_type_of_file(file, size) or content_type
         elif content_type == containers.OLE:
             content_type = containers.ole_type_of_file(file)
+        elif content_type in tracks.SOUND_ALONE:
+            film = tracks.has_film(content_type, file, size)
+            content_type = tracks.SOUND_ALONE[content_type] if film is False else content_type
         elif content_type == UNKNOWN:
             content_type = _type_from_elsewhere(file, size) or UNKNOWN
         elif size > len(head) and _is_plain_bytes_text(head) and _turns_binary(file, size):

@@ -43,10 +43,6 @@ _BRANDS: Final[dict[bytes, str]] = {
     b"M4P ": "audio/mp4",
     b"F4A ": "audio/mp4",
     b"qt  ": "video/quicktime",
-    b"3gp4": "video/3gpp",
-    b"3gp5": "video/3gpp",
-    b"3gp6": "video/3gpp",
-    b"3g2a": "video/3gpp2",
     b"crx ": "image/x-canon-cr3",
 }
 # These say only "an image in this container"; which codec is among the compatible brands.
@@ -232,7 +228,8 @@ def _iso_media(head: bytes) -> str:
             if compatible.startswith("image/"):
                 return compatible
         return "image/heif"
-    return "video/mp4"
+    # 3GPP's brands are 3gp4 to 3gp9 and their profiles, 3gr6, 3gs6, 3ge6 …; 3GPP2's are 3g2a to 3g2c.
+    return "video/3gpp2" if major[:3] == b"3g2" else "video/3gpp" if major[:2] == b"3g" else "video/mp4"
 
 
 def _ebml(head: bytes) -> str | None:
