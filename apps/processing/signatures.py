@@ -61,15 +61,15 @@ _PDF_HEADER_WITHIN_BYTES = 1024
 """Readers take a PDF header anywhere in this many first bytes: PDF 1.7 reference, appendix H.3, note 13."""
 
 
-def strong(head: bytes) -> str | None:
-    """The media type whose signature the head carries beyond doubt."""
+def strong(head: bytes, ending: str = "") -> str | None:
+    """The media type whose signature the head carries beyond doubt; the ending of the name helps an encrypted one."""
     content_type = magic.at_start(head)
     if content_type is not None:
         return _tiff(head) if content_type == "image/tiff" else content_type
     if head.startswith(containers.ZIP_MAGIC):
         return containers.zip_type(head)
     if head.startswith(containers.OLE_MAGIC):
-        return containers.ole_type(head)
+        return containers.ole_type(head, ending)
     if head[4:8] == b"ftyp":
         return _iso_media(head)
     form = head[8:12]
