@@ -1,6 +1,7 @@
 """What a file is, from its bytes: never from what is declared, and from its name only where they leave a choice.
 
-An encrypted office document leaves one, of which nothing shows which it is.
+An encrypted office document leaves one, of which nothing shows which it is; and text does, which has a fault or is too
+short to show of which sort it is.
 
 Two entry points give the same answer wherever the first bytes suffice:
 
@@ -96,7 +97,7 @@ def _content_type(head: bytes, complete: bool, ending: str) -> str:
         return strong
     text = text_formats.decode(head, complete)
     if text is not None:
-        return text_formats.content_type(text, complete)
+        return text_formats.content_type(text, complete, ending)
     return signatures.weak(head) or UNKNOWN
 
 
