@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from apps.processing import plugins
+from apps.processing import office, plugins
 from apps.processing.containers import OLE
 from apps.processing.contract import KINDS
 from apps.processing.detect import UNKNOWN, Detected
@@ -27,11 +27,18 @@ def is_accepted(found: Detected, accept: Iterable[str], reject: Iterable[str]) -
 def is_refused_at_the_door(found: Detected, accept: Iterable[str], reject: Iterable[str]) -> bool:
     """Whether the first bytes are enough to refuse the file: not where only the whole of it tells what it is.
 
-    A container's first bytes do not say what is in it, and a plugin's kinds are told by the sandbox alone.
+    A container's first bytes do not say what is in it, film may turn out to be sound, and a plugin's kinds are told by
+    the sandbox alone.
     """
-    accepting = list(accept)
-    undecided = found.content_type in UNDECIDED or set(plugins.kinds()[len(KINDS) :]) & set(accepting)
-    return not undecided and not is_accepted(found, accepting, reject)
+    accepting, rejecting = list(accept), list(reject)
+    undecided = (
+        found.content_type in UNDECIDED
+        or not set(plugins.kinds()[len(KINDS) :]).isdisjoint(accepting)
+        # Which of its family an office package is may stand at its end.
+        or (found.content_type in office.ENDINGS and not office.ENDINGS.keys().isdisjoint((*accepting, *rejecting)))
+    )
+    possible = (found, found.perhaps) if found.perhaps else (found,)
+    return not undecided and not any(is_accepted(each, accepting, rejecting) for each in possible)
 
 
 def _named(found: Detected, words: Iterable[str]) -> bool:

@@ -1,17 +1,22 @@
-"""What lies in a ZIP or OLE container, told from entry names; nothing is ever unpacked.
+"""What lies in a ZIP or OLE container, told from the names of its entries, and from the beginning of one that names it.
 
 Office documents, e-books and Java archives are all ZIP files. Which one it is stands in the names of the
 entries: at the front in the local headers, at the end in the central directory, which is the one that counts.
 Entries are stepped over by their declared sizes and never searched for, so that a ZIP *of* a spreadsheet is
-not taken for a spreadsheet. Source: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
+not taken for a spreadsheet. Three entries are unpacked, a few KiB of each: the one in which an office package lists its
+parts' types, and the two in which OpenDocument names its own. Source: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import BinaryIO, Final
+
+from . import office, zips
 
 ZIP: Final = "application/zip"
 ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -21,9 +26,9 @@ OLE: Final = "application/x-ole-storage"
 OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 _OFFICE_FOLDERS: Final = {
-    "word/": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "xl/": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "ppt/": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "word/": office.BY_ENDING["docx"],
+    "xl/": office.BY_ENDING["xlsx"],
+    "ppt/": office.BY_ENDING["pptx"],
     "visio/": "application/vnd.ms-visio.drawing",
 }
 _TELLING_NAMES: Final = {
@@ -36,7 +41,8 @@ _TELLING_NAMES: Final = {
 # good a sign when an archive's head shows no more: LibreOffice writes [Content_Types].xml last.
 _OFFICE_MARKS: Final = frozenset({"[Content_Types].xml", "_rels/.rels", "docProps/app.xml", "docProps/core.xml"})
 
-# ODF 1.2 part 3 §3.3 and EPUB OCF §4.3: the first entry is "mimetype", stored, and holds the media type.
+# ODF 1.2 part 3 §3.3 and EPUB OCF §4.3: the first entry is "mimetype", stored, and holds the media type. Where someone
+# has packed the folder anew it is another, or packed as well.
 _DECLARED_TYPES: Final = frozenset(
     {
         "application/epub+zip",
@@ -47,9 +53,17 @@ _DECLARED_TYPES: Final = frozenset(
     }
 )
 
-_END_RECORD_SEARCH_BYTES = 22 + 65_535
-_CENTRAL_DIRECTORY_LIMIT_BYTES = 1024 * 1024
-"""Some 10,000 entries. Office files have hundreds; of a larger directory only this much is read."""
+_MEMBERS: Final = 10_000
+"""Office files have hundreds; of a larger directory only so many entries are looked at."""
+
+# What is read of a member, where its name alone does not tell; nothing else is ever unpacked.
+_TELLING_CONTENTS: Final = frozenset(
+    {
+        "[Content_Types].xml", "xl/workbook.bin", "mimetype", "META-INF/container.xml", "META-INF/manifest.xml",
+        "content.xml",
+    }
+)  # fmt: skip
+_TELLING_BYTES: Final = 32 * 1024
 
 # The root's class, which programs write or leave empty, says which of the streams is the file's own: a workbook may
 # hold a text document. Without it, the first of these names that is there.
@@ -64,7 +78,6 @@ _OLE_CLASSES: Final[dict[bytes, str]] = {
     bytes.fromhex("141a020000000000c000000000000046"): "application/vnd.visio",
 }
 _OLE_STREAMS: Final[tuple[tuple[str, str], ...]] = (
-    ("EncryptedPackage", "application/x-ole-storage"),
     ("WordDocument", "application/msword"),
     ("Workbook", "application/vnd.ms-excel"),
     ("Book", "application/vnd.ms-excel"),
@@ -81,46 +94,48 @@ _OLE_ENTRY_BYTES: Final = 128
 
 def zip_type(head: bytes) -> str:
     """The media type of a ZIP container as far as its first bytes tell; `application/zip` if they do not."""
-    return _declared_type(head) or _type_of_entries(_local_names(head)) or ZIP
+    file = io.BytesIO(head)
+    return _declared_type(head) or _type_of_members(file, _local_members(head)) or ZIP
 
 
-def zip_type_of_file(file: BinaryIO, size: int) -> str | None:
+def zip_type_of_file(file: BinaryIO) -> str | None:
     """The media type of a whole ZIP container, from its central directory; None if that cannot be found."""
     file.seek(0)
     declared = _declared_type(file.read(256))
     if declared is not None:
         return declared
-    tail_start = max(0, size - _END_RECORD_SEARCH_BYTES)
-    file.seek(tail_start)
-    tail = file.read(_END_RECORD_SEARCH_BYTES)
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or end + 20 > len(tail):
+    try:
+        directory = zips.find_directory(file)
+    except zips.NotAZip:
         return None
-    directory_size = int.from_bytes(tail[end + 12 : end + 16], "little")
-    # Counted back from the end record, as something may stand before the archive and shift all offsets.
-    start = tail_start + end - directory_size
-    if start < 0 or directory_size == 0:
-        return None
-    file.seek(start)
-    directory = file.read(min(directory_size, _CENTRAL_DIRECTORY_LIMIT_BYTES))
-    if not directory.startswith(b"PK\x01\x02"):
-        return None
-    return _type_of_entries(_central_names(directory)) or ZIP
+    members = list(itertools.islice(zips.members(file, directory), _MEMBERS))
+    return _type_of_members(file, members) or ZIP if members else None
 
 
-def ole_type(head: bytes) -> str:
+def is_compound(path: Path) -> bool:
+    """Whether the file is an OLE container, whatever type it was told to be: an encrypted package is one."""
+    with path.open("rb") as file:
+        return file.read(len(OLE_MAGIC)) == OLE_MAGIC
+
+
+def ole_type(head: bytes, ending: str = "") -> str:
     """The media type of an OLE container as far as its directory lies within `head`."""
-    return ole_type_of_file(io.BytesIO(head))
+    return ole_type_of_file(io.BytesIO(head), ending)
 
 
-def ole_type_of_file(file: BinaryIO) -> str:
-    """The media type of a whole OLE container, from the names in its directory ([MS-CFB] §2.6)."""
+def ole_type_of_file(file: BinaryIO, ending: str = "") -> str:
+    """The media type of a whole OLE container, from the names in its directory ([MS-CFB] §2.6).
+
+    An encrypted package of Office Open XML is that one of its family which the ending of its name says.
+    """
     names = set()
     for number, entry in enumerate(_ole_entries(file)):
         length = int.from_bytes(entry[64:66], "little")
         names.add(entry[: max(0, min(length, 64) - 2)].decode("utf-16-le", "replace"))
         if number == 0 and (found := _OLE_CLASSES.get(entry[80:96])):
             return found
+    if "EncryptedPackage" in names:
+        return office.BY_ENDING.get(ending, OLE)
     return next((content_type for name, content_type in _OLE_STREAMS if name in names), OLE)
 
 
@@ -155,38 +170,75 @@ def _declared_type(head: bytes) -> str | None:
     if head[26:28] != b"\x08\0" or head[30:38] != b"mimetype" or head[8:10] != b"\0\0":
         return None
     start = 38 + int.from_bytes(head[28:30], "little")
-    content = head[start : start + 96].partition(b"PK")[0].strip()
-    declared = content.decode("ascii", "replace").removesuffix("-template")
+    return _declared(head[start : start + 96].partition(b"PK")[0])
+
+
+def _declared(content: bytes) -> str | None:
+    declared = content.strip().decode("ascii", "replace").removesuffix("-template")
     return declared if declared in _DECLARED_TYPES else None
 
 
-def _type_of_entries(names: Iterable[str]) -> str | None:
-    office: str | None = None
-    marked = False
-    for position, name in enumerate(names):
+def _type_of_members(file: BinaryIO, members: Iterable[zips.Member]) -> str | None:
+    folder: str | None = None
+    marked = is_book = False
+    telling: dict[str, zips.Member] = {}
+    for position, member in enumerate(members):
+        name = member.name
         if position < 3 and name == "META-INF/MANIFEST.MF":
             return "application/java-archive"
-        if name in _TELLING_NAMES:
+        if name in _TELLING_NAMES and not (marked and folder):
             return _TELLING_NAMES[name]
+        if name in _TELLING_CONTENTS:
+            telling[name] = member
         marked = marked or name in _OFFICE_MARKS or name.endswith(".xml.rels")
-        if office is None:
-            office = _OFFICE_FOLDERS.get(name[: name.find("/") + 1])
-        if marked and office is not None:
-            return office
-    return None
+        is_book = is_book or name.endswith(".opf")
+        if folder is None:
+            folder = _OFFICE_FOLDERS.get(name[: name.find("/") + 1])
+
+    def beginning(name: str) -> bytes:
+        return _beginning(file, telling[name]) if name in telling else b""
+
+    if marked and folder is not None:
+        return office.by_main_part(beginning("[Content_Types].xml")) or (
+            office.BY_ENDING["xlsb"] if "xl/workbook.bin" in telling else folder
+        )
+    if "META-INF/container.xml" in telling and is_book:
+        return "application/epub+zip"
+    if "META-INF/manifest.xml" in telling and "content.xml" in telling:
+        return _declared(beginning("mimetype")) or _manifest_type(beginning("META-INF/manifest.xml"))
+    return _declared(beginning("mimetype"))
 
 
-def _local_names(head: bytes) -> Iterator[str]:
+def _manifest_type(manifest: bytes) -> str | None:
+    """What an OpenDocument's manifest says of the package itself, and not of one of its parts (ODF 1.2 part 3 §4.3)."""
+    root = manifest.find(b'full-path="/"')
+    entry = manifest[max(0, manifest.rfind(b"<", 0, root)) : manifest.find(b">", root)] if root >= 0 else b""
+    return _declared(entry.partition(b'media-type="')[2].partition(b'"')[0])
+
+
+def _beginning(file: BinaryIO, member: zips.Member) -> bytes:
+    try:
+        return next(zips.chunks(file, member, zips.READ_BYTES), b"")[:_TELLING_BYTES]
+    except (zips.MemberUnreadable, zips.MemberTooLarge):
+        return b""
+
+
+def _local_members(head: bytes) -> Iterator[zips.Member]:
     start = 0
     while start >= 0 and head.startswith(b"PK\x03\x04", start) and len(head) >= start + 30:
-        (flags,) = struct.unpack_from("<H", head, start + 6)
-        packed_size, _, name_length, extra_length = struct.unpack_from("<IIHH", head, start + 18)
+        flags, method = struct.unpack_from("<HH", head, start + 6)
+        packed, size, name_length, extra_length = struct.unpack_from("<IIHH", head, start + 18)
         data = start + 30 + name_length + extra_length
         if start + 30 + name_length > len(head):
             return
-        yield head[start + 30 : start + 30 + name_length].decode("utf-8", "replace")
         # Flag 3: the size follows the data instead of standing here.
-        start = _after_descriptor(head, data) if flags & 8 and not packed_size else data + packed_size
+        following = _after_descriptor(head, data) if flags & 8 and not packed else data + packed
+        yield zips.Member(
+            name=head[start + 30 : start + 30 + name_length].decode("utf-8", "replace"),
+            size=size, packed=max(0, following - data), method=method, encrypted=bool(flags & 1),
+            modified=(0, 0, 0, 0, 0, 0), made_on=0, attributes=0, offset=start,
+        )  # fmt: skip
+        start = following
 
 
 def _after_descriptor(head: bytes, data: int) -> int:
@@ -204,11 +256,3 @@ def _after_descriptor(head: bytes, data: int) -> int:
                     return following
         found = head.find(b"PK\x07\x08", found + 4)
     return -1
-
-
-def _central_names(directory: bytes) -> Iterator[str]:
-    start = 0
-    while directory.startswith(b"PK\x01\x02", start) and len(directory) >= start + 46:
-        name_length, extra_length, comment_length = struct.unpack_from("<HHH", directory, start + 28)
-        yield directory[start + 46 : start + 46 + name_length].decode("utf-8", "replace")
-        start += 46 + name_length + extra_length + comment_length

@@ -1,4 +1,7 @@
-"""What a file is, from its bytes alone: never from its name, never from what the uploader says.
+"""What a file is, from its bytes: never from what is declared, and from its name only where they leave a choice.
+
+An encrypted office document leaves one, of which nothing shows which it is; and text does, which has a fault or is too
+short to show of which sort it is.
 
 Two entry points give the same answer wherever the first bytes suffice:
 
@@ -7,19 +10,21 @@ Two entry points give the same answer wherever the first bytes suffice:
 - `detect` has the whole file. It goes on where the head leaves off: into the directory of a ZIP or OLE
   container, and past the first bytes of what looked like text.
 
-`magic` and `signatures` know the binary formats, `containers` looks into ZIP and OLE, `text_formats` tells text from
-binary and one text from another. `docs/detection.md` has the figures behind doing this here.
+`magic` and `signatures` know the binary formats, `containers` looks into ZIP and OLE, `tracks` into film,
+`text_formats` tells text from binary and one text from another. `docs/detection.md` has the figures behind doing this
+here.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from . import containers, signatures, text_formats
+from . import containers, office, signatures, text_formats, tracks
 
 HEAD_BYTES: Final = 8 * 1024
 """How much of a file `sniff` wants to see."""
@@ -36,31 +41,42 @@ class Detected:
 
     content_type: str
     kind: str
+    perhaps: Detected | None = field(default=None, compare=False)
+    """What the rest of the file may show it to be instead, where its head leaves that open."""
 
 
-def sniff(head: bytes, size: int | None = None) -> Detected:
+def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
     """The type of a file that begins with `head` (its first `HEAD_BYTES`, or all of it if it is shorter).
 
     `size` is the whole file's size in bytes where it is known. Without it, a head shorter than `HEAD_BYTES`
-    is taken for the whole file. Never raises, whatever the bytes.
+    is taken for the whole file. `name` is what the uploader calls it. Never raises, whatever the bytes.
     """
-    complete = len(head) < HEAD_BYTES if size is None else size <= len(head)
-    return _detected(_content_type(head[:HEAD_BYTES], complete and len(head) <= HEAD_BYTES))
+    complete = len(head) < HEAD_BYTES if size is None else size <= len(head) <= HEAD_BYTES
+    head = head[:HEAD_BYTES]
+    content_type = _content_type(head, complete, _ending(name))
+    if content_type not in tracks.SOUND_ALONE:
+        return _detected(content_type)
+    sound = _detected(tracks.SOUND_ALONE[content_type])
+    film = tracks.has_film(content_type, io.BytesIO(head), len(head))
+    return sound if film is False else replace(_detected(content_type), perhaps=None if film else sound)
 
 
-def detect(path: Path) -> Detected:
-    """The type of the file at `path`; raises only `OSError`, when it cannot be read.
+def detect(path: Path, name: str = "") -> Detected:
+    """The type of the file at `path`, called `name` by its uploader; raises only `OSError`, when it cannot be read.
 
     Reads a bounded part of the file (under 2 MiB), whatever its size.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(HEAD_BYTES)
-        content_type = _content_type(head, size <= len(head))
+        content_type = _content_type(head, size <= len(head), _ending(name))
         if head.startswith(containers.ZIP_MAGIC):
-            content_type = containers.zip_type_of_file(file, size) or content_type
+            content_type = containers.zip_type_of_file(file) or content_type
         elif content_type == containers.OLE:
-            content_type = containers.ole_type_of_file(file)
+            content_type = containers.ole_type_of_file(file, _ending(name))
+        elif content_type in tracks.SOUND_ALONE:
+            film = tracks.has_film(content_type, file, size)
+            content_type = tracks.SOUND_ALONE[content_type] if film is False else content_type
         elif content_type == UNKNOWN:
             content_type = _type_from_elsewhere(file, size) or UNKNOWN
         elif size > len(head) and _is_plain_bytes_text(head) and _turns_binary(file, size):
@@ -68,15 +84,20 @@ def detect(path: Path) -> Detected:
     return _detected(content_type)
 
 
-def _content_type(head: bytes, complete: bool) -> str:
+def _ending(name: str) -> str:
+    """What stands behind the last dot of a name, in lower case."""
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _content_type(head: bytes, complete: bool, ending: str) -> str:
     if not head:
         return UNKNOWN
-    strong = signatures.strong(head)
+    strong = signatures.strong(head, ending)
     if strong is not None:
         return strong
     text = text_formats.decode(head, complete)
     if text is not None:
-        return text_formats.content_type(text, complete)
+        return text_formats.content_type(text, complete, ending)
     return signatures.weak(head) or UNKNOWN
 
 
@@ -125,6 +146,7 @@ def _detected(content_type: str) -> Detected:
 
 # Only what the first half of the media type does not already say.
 _KIND_OF: Mapping[str, str] = {
+    **office.KINDS,
     "application/epub+zip": "document",
     "application/gpx+xml": "data",
     "application/gzip": "archive",
@@ -162,9 +184,6 @@ _KIND_OF: Mapping[str, str] = {
     "application/vnd.oasis.opendocument.presentation": "document",
     "application/vnd.oasis.opendocument.spreadsheet": "table",
     "application/vnd.oasis.opendocument.text": "document",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "document",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "table",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "document",
     "application/vnd.rar": "archive",
     "application/vnd.rn-realmedia": "video",
     "application/vnd.sqlite3": "data",

@@ -43,10 +43,6 @@ _BRANDS: Final[dict[bytes, str]] = {
     b"M4P ": "audio/mp4",
     b"F4A ": "audio/mp4",
     b"qt  ": "video/quicktime",
-    b"3gp4": "video/3gpp",
-    b"3gp5": "video/3gpp",
-    b"3gp6": "video/3gpp",
-    b"3g2a": "video/3gpp2",
     b"crx ": "image/x-canon-cr3",
 }
 # These say only "an image in this container"; which codec is among the compatible brands.
@@ -65,15 +61,15 @@ _PDF_HEADER_WITHIN_BYTES = 1024
 """Readers take a PDF header anywhere in this many first bytes: PDF 1.7 reference, appendix H.3, note 13."""
 
 
-def strong(head: bytes) -> str | None:
-    """The media type whose signature the head carries beyond doubt."""
+def strong(head: bytes, ending: str = "") -> str | None:
+    """The media type whose signature the head carries beyond doubt; the ending of the name helps an encrypted one."""
     content_type = magic.at_start(head)
     if content_type is not None:
         return _tiff(head) if content_type == "image/tiff" else content_type
     if head.startswith(containers.ZIP_MAGIC):
         return containers.zip_type(head)
     if head.startswith(containers.OLE_MAGIC):
-        return containers.ole_type(head)
+        return containers.ole_type(head, ending)
     if head[4:8] == b"ftyp":
         return _iso_media(head)
     form = head[8:12]
@@ -232,7 +228,8 @@ def _iso_media(head: bytes) -> str:
             if compatible.startswith("image/"):
                 return compatible
         return "image/heif"
-    return "video/mp4"
+    # 3GPP's brands are 3gp4 to 3gp9 and their profiles, 3gr6, 3gs6, 3ge6 …; 3GPP2's are 3g2a to 3g2c.
+    return "video/3gpp2" if major[:3] == b"3g2" else "video/3gpp" if major[:2] == b"3g" else "video/mp4"
 
 
 def _ebml(head: bytes) -> str | None:

@@ -2,18 +2,19 @@
 
 Text has no signatures. What is claimed here is claimed only when the whole sample keeps to the format's own
 shape; all else is `text/plain`, which is never wrong. Nothing is parsed that could be made expensive: no XML
-entities, no YAML, no TOML. The line between text and binary is the WHATWG's "binary data byte"
-(https://mimesniff.spec.whatwg.org/#binary-data-byte).
+entities, no YAML, no TOML. `tabular` knows CSV and its like, `line_formats` what is told line by line. The line between
+text and binary is the WHATWG's "binary data byte" (https://mimesniff.spec.whatwg.org/#binary-data-byte).
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
+
+from . import line_formats, tabular
 
 PLAIN: Final = "text/plain"
 
@@ -80,11 +81,26 @@ def _decode_unmarked_utf16(head: bytes) -> str | None:
     return None
 
 
-def content_type(text: str, complete: bool) -> str:
-    """The media type of text that begins with `text` (all of it if `complete`)."""
+def content_type(text: str, complete: bool, ending: str = "") -> str:
+    """The media type of text that begins with `text` (all of it if `complete`), whose name ends like this.
+
+    The ending breaks a tie: between one sort of text and none in particular where the text has a fault or is too short
+    to tell, and between two sorts whose shape it has. It never makes of a text what its shape does not allow.
+    """
     start = text.lstrip("\ufeff \t\r\n\f")
     if not start:
         return PLAIN
+    found = _content_type(start, text, complete)
+    if found not in _OPEN or ending not in _BY_ENDING:
+        return found
+    named, may_be, is_one = _BY_ENDING[ending]
+    lines = _lines(start, complete)
+    if found in (PLAIN, "text/markdown"):
+        return named if may_be(start, complete, lines) else found
+    return named if lines and is_one(lines) else found
+
+
+def _content_type(start: str, text: str, complete: bool) -> str:
     if start[0] == "<":
         return _markup(start[:_SAMPLE_CHARACTERS], text, complete)
     if start[0] in "{[" and (found := _json(start, complete)):
@@ -93,22 +109,26 @@ def content_type(text: str, complete: bool) -> str:
     for opening, content in _OPENINGS:
         if opening.match(sample):
             return content
-    lines = sample.splitlines()
-    if not complete or len(start) > len(sample):
-        # The last line is most likely cut.
-        lines = lines[:-1]
+    lines = _lines(start, complete)
     if not lines:
-        return "text/csv" if _WIDE_ROW.match(sample) else PLAIN
+        return "text/csv" if tabular.is_wide_row(sample) else PLAIN
     if _is_mail(lines):
         return "message/rfc822"
-    if _YAML_OPENING.match(next((line for line in lines if not _YAML_ASIDE.match(line)), "")) and _is_yaml(lines):
+    if line_formats.opens_as_yaml(lines) and line_formats.is_yaml(lines):
         return "application/yaml"
-    if (found := _table(lines)) is not None:
-        return found
+    if (table := tabular.table(lines)) is not None:
+        return table
     for claims, content in _LINE_FORMATS:
         if claims(lines):
             return content
     return PLAIN
+
+
+def _lines(start: str, complete: bool) -> list[str]:
+    """The whole lines of what is looked at."""
+    lines = start[:_SAMPLE_CHARACTERS].splitlines()
+    # The last line is most likely cut, where there is more.
+    return lines if complete and len(start) <= _SAMPLE_CHARACTERS else lines[:-1]
 
 
 _OPENINGS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
@@ -283,174 +303,51 @@ def _is_mail(lines: list[str]) -> bool:
     return len(seen & _MAIL_HEADERS) >= 3 and bool(seen & {"from", "received", "return-path"})
 
 
-# --- tables ---------------------------------------------------------------------------------------------
+# --- what a name may say --------------------------------------------------------------------------------
 
-_TABLE_LINES = 50
-_PROSE_CELL_CHARACTERS = 80
-# A first line that is longer than what is looked at: a hundred cells and more, none like a sentence's or a program's.
-_WIDE_ROW: Final = re.compile(r'(?:(?:[^,;(){}<>\n"]{0,40}+|"[^"\n]{0,200}+"),){100}')
-_HEADER_CELL: Final = re.compile(r"[\w.%#/()-]+(?: [\w.%#/()-]+){0,3}")
+_Claim = Callable[[list[str]], bool]
 
-
-def _table(lines: list[str]) -> str | None:
-    """CSV (comma or semicolon) or TSV, if every row has the same number of cells."""
-    best: tuple[int, str] | None = None
-    lines = [line for line in lines if not line.startswith("#")] if lines[0].startswith("#") else lines
-    for delimiter, name in (("\t", "text/tab-separated-values"), (";", "text/csv"), (",", "text/csv")):
-        if lines and delimiter in lines[0]:
-            width = _table_width(lines[:_TABLE_LINES], delimiter)
-            if width > (best[0] if best else 1):
-                best = width, name
-    return best[1] if best else None
-
-
-def _table_width(lines: list[str], delimiter: str) -> int:
-    """Cells in each row; 0 if the rows differ, or read rather like prose or code."""
-    try:
-        rows = [row for row in csv.reader((line + "\n" for line in lines), delimiter=delimiter) if row]
-    except csv.Error:
-        return 0
-    if len(rows) > 2 and len(lines) == _TABLE_LINES:
-        # The last may be cut within a quoted cell that spans lines.
-        rows = rows[:-1]
-    width = len(rows[0]) if rows else 0
-    # Two columns in two rows can be chance.
-    if len(rows) < (3 if width == 2 else 2):
-        return 0
-    if any(len(row) != width for row in rows) and not _is_ragged(rows):
-        return 0
-    if all(not row[0].strip() for row in rows) or all(line[-1:] in (";", ",", "{", "}") for line in lines):
-        # Indented text, or statements and list items of a programming language.
-        return 0
-    cells = [cell for row in rows for cell in row]
-    if delimiter != "\t":
-        mean = sum(map(len, cells)) / len(cells)
-        spaced = sum(cell.startswith(" ") for row in rows for cell in row[1:])
-        if mean > _PROSE_CELL_CHARACTERS or (mean > 12 and spaced * 2 > len(cells) - len(rows)):
-            return 0
-    return width
-
-
-def _is_ragged(rows: list[list[str]]) -> bool:
-    """Whether rows of different lengths are a table's still: under a header of names, some lack their last cells."""
-    header = rows[0]
-    named = len(header) >= 4 and len(set(header)) == len(header) and all(map(_HEADER_CELL.fullmatch, header))
-    return named and all(len(header) - 3 < len(row) <= len(header) for row in rows if len(row) > 1)
-
-
-# --- YAML, TOML, Markdown -------------------------------------------------------------------------------
-
-_YAML_LINE: Final = re.compile(
-    r"""(?: [ ]*(?:-[ ]+)*(?:"[^"]*"|'[^']*'|[\w./$-][\w ./$()-]*):(?:[ ].*)?$   # key: value
-          | [ ]*-(?:[ ].*)?$                                                     # - item
-          | [ ]+\S                                                               # continuation of a value
-          | [ ]*\#|[ ]*$|---(?:[ ]|$)|\.\.\.$|%YAML[ ]|%TAG[ ]|[]}][ ]*$
-        )""",
-    re.VERBOSE,
+_LINE_FORMATS: Final[tuple[tuple[_Claim, str], ...]] = (
+    (line_formats.is_yaml, "application/yaml"),
+    (line_formats.is_toml, "application/toml"),
+    (line_formats.is_markdown, "text/markdown"),
 )
-_YAML_KEY: Final = re.compile(r"(?:- )?[\w.\"'/$-]+:(?: \S|$)")
 
-
-# What opens no table, though each line may have as many commas: a value that is written as YAML does.
-_YAML_OPENING: Final = re.compile(r"""---|%YAML|-[ ]+[{\[]|(?:-[ ])?[\w.-]+:(?:[ ]*$|[ ]+[&*!\[{|>])""")
-_YAML_ASIDE: Final = re.compile(r"\s*(?:\#|$)")
-_YAML_FLOW: Final = re.compile(r"-[ ]+(?:\{.*\}|\[.*\])\s*$|\s*(?:\#|$)")
-_YAML_OPEN_KEY: Final = re.compile(r".*:\s*(?:[&!]\S+\s*){0,2}$")
-
-
-def _is_yaml(lines: list[str]) -> bool:
-    """Every line has a shape YAML knows, and there is nesting or a document mark."""
-    if not all(map(_YAML_LINE.match, lines)):
-        return False
-    if lines[0].startswith("- ") and all(map(_YAML_FLOW.match, lines)):
-        return True
-    keys = [index for index, line in enumerate(lines) if _YAML_KEY.match(line)]
-    if lines[0].startswith(("---", "%YAML ")):
-        return bool(keys) or any(line.startswith("- ") for line in lines[1:])
-    nested = any(
-        _YAML_OPEN_KEY.match(lines[index])
-        and index + 1 < len(lines)
-        and lines[index + 1].startswith((" ", "- ", "-\t"))
-        for index in keys
-    ) or any(
-        lines[index].startswith("- ") and lines[index + 1 : index + 2] and lines[index + 1].startswith("  ")
-        for index in keys
-    )
-    if nested:
-        return len(keys) >= 2 or lines[keys[0]].lstrip("- ")[:1].islower()
-    # A flat one is told by its keys: other texts of names and values write them with a capital, or in several words.
-    return len(keys) >= 2 and all(_YAML_FLAT.match(line) for line in lines)
-
-
-_YAML_FLAT: Final = re.compile(r"[a-z][\w.-]*: \S|\s*#|\s*$")
-_TOML_TABLE: Final = re.compile(r"\[{1,2}[ ]*[\w\"'.-]+(?:[ ]*\.[ ]*[\w\"'-]+)*[ ]*\]{1,2}\s*(?:#.*)?$")
-_TOML_PAIR: Final = re.compile(
-    r"\s*[\w\"'.-]+(?:\s*\.\s*[\w\"'-]+)*\s*=\s*(?:[\"'\[{]|[+-]?(?:\d|inf\b|nan\b)|true\b|false\b)"
+# What no opening and no parser vouches for: a name may say otherwise.
+_OPEN: Final = frozenset(
+    {PLAIN, "text/csv", "text/tab-separated-values", "application/yaml", "application/toml", "text/markdown"}
 )
-_TOML_OTHER: Final = re.compile(r"\s*(?:#|$)|\s+\S|[\]}\"']")
+_JSON_AT_FAULT: Final = re.compile(r"""\{\s*+(?:["'}/]|[\w$]++\s*+:)|\[\s*+(?:[\[{"'\]/-]|\d|true\b|false\b|null\b)""")
+_XML_AT_FAULT: Final = re.compile(r"<(?:[A-Za-z_]|\?xml\b|!--|!DOCTYPE\b)")
 
 
-def _is_toml(lines: list[str]) -> bool:
-    """A table header or nothing but pairs, and no value that TOML would want in quotes: that would be an INI file."""
-    tables = pairs = 0
-    for line in lines:
-        if _TOML_TABLE.match(line):
-            tables += 1
-        elif _TOML_PAIR.match(line):
-            pairs += 1
-        elif not _TOML_OTHER.match(line) or re.match(r"\s*[\w.-]+\s*=", line):
-            return False
-    return pairs > 0 if tables else pairs > 1 and all(_TOML_FLAT.match(line) for line in lines)
+def _may_be_json(start: str, complete: bool, lines: list[str]) -> bool:
+    return _JSON_AT_FAULT.match(start) is not None or (complete and _parses(start))
 
 
-_TOML_FLAT: Final = re.compile(r"[\w\"'.-]+ = \S|#|\s*$|\s+\S|[\]}\"']")
+def _may_be_xml(start: str, complete: bool, lines: list[str]) -> bool:
+    return _XML_AT_FAULT.match(start) is not None
 
 
-_MARKDOWN_FENCE: Final = re.compile(r"(?:```|~~~)[\w+-]*\s*$")
-_MARKDOWN_FIRST: Final = frozenset("#`~")
-_MARKDOWN_HEADING: Final = re.compile(r"#{1,6} \S")
-_MARKDOWN_SIGNS: Final[tuple[re.Pattern[str], ...]] = (
-    re.compile(r"!?\[[^\]\n]+\]\([^)\s]+[^)\n]*\)"),
-    re.compile(r"\*\*\w[^*\n]*\*\*"),
-    re.compile(r"(?<!`)`[^`\n]+`(?!`)"),
-    re.compile(r"(?m)^\|?[ :]*-{3,}[ :]*\|"),
-    re.compile(r"(?m)^(?:[-*+]|\d{1,3}\.) \S"),
-    re.compile(r"(?m)^> \S"),
-)
-# Lines that end like this are a program's, whose comments look like headings.
-_CODE_LINE: Final = re.compile(r".*(?:[;{}=]|\):)$|(?:import|from|use|package|set|export) \S+$")
+def _by_lines(may_be: _Claim) -> Callable[[str, bool, list[str]], bool]:
+    return lambda start, complete, lines: may_be(lines)
 
 
-def _is_markdown(lines: list[str]) -> bool:
-    """Headings that stand alone, or fences, and one more of Markdown's signs; never comments among code."""
-    if not any(line[:1] in _MARKDOWN_FIRST for line in lines):  # most texts, without a look at every line of theirs
-        return False
-    headings = fences = code = 0
-    fenced = False
-    previous = ""
-    for index, line in enumerate(lines):
-        if _MARKDOWN_FENCE.match(line):
-            fences += 1
-            fenced = not fenced
-        elif not fenced and line.startswith("#"):
-            following = lines[index + 1].strip() if index + 1 < len(lines) else ""
-            if previous.startswith("#") or following.startswith("#") or not _MARKDOWN_HEADING.match(line):
-                return False
-            headings += not previous and not following
-        elif not fenced and not line.startswith((" ", "-", "*", ">", "|")):
-            code += _CODE_LINE.match(line) is not None
-        previous = line.strip()
-    if (code and code >= headings) or (headings == 0 and fences < 2):
-        return False
-    body = "\n".join(lines)
-    titled = headings > 0 and lines[0].startswith("#")
-    fenced_off = (fences > 1) * (2 if headings else 1)
-    signs = titled + (headings > 1) + fenced_off + sum(1 for sign in _MARKDOWN_SIGNS if sign.search(body))
-    return signs >= 2
+def _never(lines: list[str]) -> bool:
+    return False
 
 
-_LINE_FORMATS: Final[tuple[tuple[Callable[[list[str]], bool], str], ...]] = (
-    (_is_yaml, "application/yaml"),
-    (_is_toml, "application/toml"),
-    (_is_markdown, "text/markdown"),
-)
+_JSON_NAMED: Final = ("application/json", _may_be_json, _never)
+_YAML_NAMED: Final = ("application/yaml", _by_lines(line_formats.may_be_yaml), line_formats.is_yaml)
+_BY_ENDING: Final[Mapping[str, tuple[str, Callable[[str, bool, list[str]], bool], _Claim]]] = {
+    "json": _JSON_NAMED,
+    "geojson": _JSON_NAMED,
+    "xml": ("application/xml", _may_be_xml, _never),
+    "yaml": _YAML_NAMED,
+    "yml": _YAML_NAMED,
+    "toml": ("application/toml", _by_lines(line_formats.may_be_toml), line_formats.is_toml),
+    "csv": ("text/csv", _by_lines(tabular.may_be_csv), _never),
+    "tsv": ("text/tab-separated-values", _by_lines(tabular.may_be_tsv), _never),
+    "tab": ("text/tab-separated-values", _by_lines(tabular.may_be_tsv), _never),
+}
+"""By a name's ending: the type, whether a text of no sort in particular may be that, and whether one of another is."""

@@ -19,7 +19,7 @@ def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], 
 
     Raises ProcessingFailed, and what the storage does.
     """
-    detected, process = _choose(task.path)
+    detected, process = _choose(task.path, task.name)
     found(detected)
     job = Job(
         path=task.path,
@@ -44,7 +44,7 @@ def prepare() -> None:
     processors.load()
 
 
-def _choose(path: Path) -> tuple[Detected, processors.Processor]:
+def _choose(path: Path, name: str) -> tuple[Detected, processors.Processor]:
     """What the file is, and the function that processes such files."""
     added = plugins.load()
     if added:
@@ -53,5 +53,5 @@ def _choose(path: Path) -> tuple[Detected, processors.Processor]:
         for kind, plugin in added.items():
             if plugin.recognises(head):
                 return Detected(content_type=plugin.CONTENT_TYPE, kind=kind), plugin.process
-    detected = detect(path)
+    detected = detect(path, name)
     return detected, processors.processor_for(detected)

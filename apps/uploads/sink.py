@@ -39,6 +39,7 @@ class Sink:
 
     def __init__(self, max_bytes: int, on_head: Callable[[bytes], None] = lambda head: None) -> None:
         """`on_head` is called with the first HEAD_BYTES of a file that memory is too small for; it may refuse."""
+        self.name = ""  # of the file, once that is known: before its bytes
         self._max_bytes = max_bytes
         self._on_head = on_head
         self._size = 0

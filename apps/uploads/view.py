@@ -110,12 +110,12 @@ class Upload(DoorView):
                 return await self._receive(request, key, holder)
 
     async def _receive(self, request: Request, key: str | None, holder: uuid.UUID | None) -> HttpResponse:
-        sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES, lambda head: refuse_type(detect.sniff(head)))
+        sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES, lambda head: refuse_type(detect.sniff(head, name=sink.name)))
         taken = False
         try:
             arrival, received = await read(request, sink)
             moment = datetime.now(UTC)
-            detected = detect.sniff(received.head, received.size)
+            detected = detect.sniff(received.head, received.size, arrival.name)
             refuse_type(detected)
             file = lifecycle.new_file(
                 id=ids.new_id(moment),
@@ -256,6 +256,7 @@ async def read(request: Request, sink: Sink) -> tuple[Arrival, Received]:
         raise UnsupportedBody
     else:
         arrival = Arrival(name=given_name(request, media_type), declared_content_type=content_type)
+        sink.name = arrival.name
         async for batch in batches:
             await sink.write(batch)
     received = await sink.finish()
@@ -283,7 +284,7 @@ async def read_form(batches: AsyncIterator[bytes], boundary: str, sink: Sink, *,
             arrival.body_hash.update(batch)
         for event in parser.push(batch):
             if isinstance(event, PartStart):
-                arrival.name = event.name
+                arrival.name = sink.name = event.name
                 arrival.declared_content_type = event.content_type
                 arrival.file_digest = digest.sha256_of(event.content_digest)
             else:

@@ -1,4 +1,8 @@
-"""SVG: measured and counted as XML; never drawn, for whoever draws one may run and fetch what it says."""
+"""SVG: measured and counted as XML; never drawn, for whoever draws one may run and fetch what it says.
+
+Drawing programs abbreviate their namespaces by entities (Illustrator's `&ns_svg;`): a few short ones of plain words are
+taken, as they can neither nest nor bring elements in.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,23 @@ from typing import Final
 from xml.parsers import expat
 
 from ..contract import JSON, Job, ProcessingFailed
+from ..entities import Entities, TooMuch
 
 CHUNK_BYTES: Final = 256 * 1024
 DEPTH: Final = 1000
 WORK_SECONDS: Final = 10.0
 NUMBER: Final = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(?:px)?\s*")
 WITHIN: Final = ("#", "data:")
+ENTITIES: Final = 64
+ENTITY_CHARACTERS: Final = 256
+EXPANDED: Final = 1_000_000  # characters that all references together may stand for, beyond the file's own size
 
 
 class _Drawing:
     """What was seen of a drawing."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self.entities = Entities(EXPANDED + size)
         self.root: dict[str, str] | None = None
         self.elements = 0
         self.level = 0
@@ -34,6 +43,8 @@ class _Drawing:
             raise ProcessingFailed("image_too_large", "The drawing is nested deeper than this service follows.")
         if self.root is None:
             self.root = attributes
+        if self.entities:
+            self.entities.unfold(sum(map(len, attributes.values())))  # with what expat has put in their place
         self.scripts += name.rpartition(":")[2].lower() in ("script", "foreignobject")
         for key, value in attributes.items():
             local = key.rpartition(":")[2].lower()
@@ -46,15 +57,22 @@ class _Drawing:
         """An element ends."""
         self.level -= 1
 
+    def entity(self, name: str, is_parameter: bool, value: str | None, *_: object) -> None:
+        """An entity is declared. Raises ProcessingFailed for one that is not short, plain, and one of a few."""
+        is_plain = value is not None and len(value) <= ENTITY_CHARACTERS and not set(value) & set("&%<")
+        if is_parameter or not is_plain or len(self.entities) >= ENTITIES:
+            raise ProcessingFailed("image_unsupported", "The drawing declares entities that are not a few plain words.")
+        self.entities.declare(name, is_parameter, value)
+
 
 def survey(job: Job) -> dict[str, JSON]:
     """The drawing's size and what is in it. Raises ProcessingFailed."""
-    drawing = _Drawing()
+    drawing = _Drawing(job.size)
     parser = expat.ParserCreate()
     parser.StartElementHandler = drawing.start
     parser.EndElementHandler = drawing.end
-    parser.EntityDeclHandler = _refuse
-    parser.DefaultHandler = lambda data: None  # so that references are left as they stand
+    parser.EntityDeclHandler = drawing.entity
+    parser.DefaultHandler = drawing.entities.read  # so that references are left as they stand, but in attributes
     ends_at = time.monotonic() + WORK_SECONDS
     with job.path.open("rb") as file:
         try:
@@ -63,6 +81,8 @@ def survey(job: Job) -> dict[str, JSON]:
                 if time.monotonic() > ends_at:
                     raise ProcessingFailed("image_too_large")
             parser.Parse(b"", True)
+        except TooMuch as error:
+            raise ProcessingFailed("image_unsupported", "The drawing's entities stand for too much.") from error
         except (expat.ExpatError, ValueError, LookupError) as error:
             raise ProcessingFailed("image_broken") from error
     root = drawing.root or {}
@@ -76,10 +96,6 @@ def survey(job: Job) -> dict[str, JSON]:
         "has_script": drawing.scripts > 0,
         "external_references": drawing.outside,
     }
-
-
-def _refuse(*_: object) -> None:
-    raise ProcessingFailed("image_unsupported", "The drawing declares entities.")
 
 
 def _pixels(value: str | None) -> float | None:

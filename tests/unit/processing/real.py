@@ -146,6 +146,38 @@ def xlsx(rows: int = 3, *, formula: str = "") -> bytes:
     )
 
 
+def xlsb(rows: int = 3, *, stray: tuple[int, int] | None = None) -> bytes:
+    """A binary workbook ([MS-XLSB]): a column of numbers, from 0, and one cell more where it is wanted."""
+
+    def record(sort: int, content: bytes = b"") -> bytes:
+        head = bytes([sort]) if sort < 0x80 else bytes([sort & 0x7F | 0x80, sort >> 7])
+        return head + bytes([len(content)]) + content
+
+    def words(text: str) -> bytes:
+        return struct.pack("<I", len(text)) + text.encode("utf-16-le")
+
+    def row(number: int, column: int, value: float) -> bytes:
+        header = record(0, struct.pack("<I", number) + bytes(13))
+        return header + record(5, struct.pack("<IId", column, 0, value))
+
+    cells = b"".join(row(number, 0, number) for number in range(rows)) + (row(*stray, 1.0) if stray else b"")
+    sheet = record(129) + record(148, bytes(16)) + record(145) + cells + record(146) + record(130)
+    book = record(131) + record(143) + record(156, struct.pack("<II", 0, 1) + words("r1") + words("Data"))
+    rel = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    return packed(
+        {
+            "[Content_Types].xml": '<Types><Override PartName="/xl/workbook.bin" '
+            'ContentType="application/vnd.ms-excel.sheet.binary.macroEnabled.main"/></Types>',
+            "_rels/.rels": '<Relationships xmlns="urn:PACKAGE">'
+            f'<Relationship Id="r" Type="{rel}/officeDocument" Target="xl/workbook.bin"/></Relationships>',
+            "xl/workbook.bin": book + record(144) + record(132),
+            "xl/_rels/workbook.bin.rels": '<Relationships xmlns="urn:PACKAGE">'
+            f'<Relationship Id="r1" Type="{rel}/worksheet" Target="worksheets/sheet1.bin"/></Relationships>',
+            "xl/worksheets/sheet1.bin": sheet,
+        }
+    )
+
+
 def pdf(pages: int = 2, *, width: int = 300, extra: bytes = b"") -> bytes:
     """A PDF with words on each page, a title, and an outline."""
     objects: list[bytes] = []

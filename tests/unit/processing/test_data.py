@@ -158,3 +158,36 @@ def test_toml_is_told(make_job):
 def test_a_database_is_told_and_not_read(make_job):
     """What no reader is there for has the facts of any bytes."""
     assert data.process(make_job(b"SQLite format 3\0" + bytes(100))).result["content_type"] == "application/vnd.sqlite3"
+
+
+def test_f16_a_long_entity_that_is_named_often_is_refused(make_job):
+    """By what all its references would stand for, in text as in attributes; a few of them are counted."""
+    long = "x" * 100_000
+    for body in ("<x>" + "&a;" * 500 + "</x>", "<x>" + '<y b="&a;&a;"/>' * 200 + "</x>"):
+        content = f'<!DOCTYPE x [<!ENTITY a "{long}">]>{body}'
+        assert code_of(make_job(content.encode(), content_type=XML)) == "data_bomb"
+    few = f'<!DOCTYPE x [<!ENTITY a "{long}">]><x>&a;&amp;&a;&#10;</x>'
+    result = told(make_job(few.encode(), content_type=XML))
+    assert (result["valid"], result["entities_declared"]) == (True, True)
+    assert result["counts"] == {"elements": 1, "attributes": 0, "entities": 1, "references": 2}
+
+
+def test_f16_the_order_of_entities_hides_nothing(make_job):
+    """Each names the next, which is declared behind it; some name themselves."""
+    levels = "".join(f'<!ENTITY l{n} "{f"&l{n + 1};" * 10}">' for n in range(9))
+    bomb = f'<!DOCTYPE x [{levels}<!ENTITY l9 "lol">]><x/>'
+    assert code_of(make_job(bomb.encode(), content_type=XML)) == "data_bomb"
+    for circle in ('<!ENTITY a "&a;">', '<!ENTITY a "&b;"><!ENTITY b "&c;&d;"><!ENTITY d "d"><!ENTITY c "&a;">'):
+        assert code_of(make_job(f"<!DOCTYPE x [{circle}]><x/>".encode(), content_type=XML)) == "data_bomb"
+    tree = '<!ENTITY a "&b;&c;"><!ENTITY b "&d;"><!ENTITY c "&d;"><!ENTITY d "d"><!ENTITY d "again">'
+    result = told(make_job(f"<!DOCTYPE x [{tree}]><x>&a;</x>".encode(), content_type=XML))
+    assert result["counts"]["entities"] == 4
+
+
+def test_f16_declarations_are_bounded(make_job):
+    """By how many there are, and how long they are together."""
+    many = "".join(f'<!ENTITY e{n} "x">' for n in range(10_001))
+    assert code_of(make_job(f"<!DOCTYPE x [{many}]><x/>".encode(), content_type=XML)) == "data_bomb"
+    chain = "".join(f'<!ENTITY e{n} "&e{n + 1};">' for n in range(9_000))
+    result = told(make_job(f"<!DOCTYPE x [{chain}]><x>&e0;</x>".encode(), content_type=XML))
+    assert result["counts"]["references"] == 1

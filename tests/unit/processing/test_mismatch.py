@@ -1,5 +1,7 @@
 """Whether what was told of a file agrees with what it is."""
 
+import mimetypes
+
 import pytest
 
 from apps.processing.mismatch import mismatch
@@ -19,10 +21,36 @@ from apps.processing.mismatch import mismatch
         ("audio/x-wav", "a.wav", "audio/wav"),
         ("application/gzip", "a.tar.gz", "application/gzip"),
         ("text/plain", "config.yml", "application/yaml"),
+        ("text/plain", "notes.txt", "application/json"),
+        ("text/plain", "notes.txt", "text/html"),
+        ("text/x-python", "a.py", "text/csv"),
+        ("application/x-httpd-php", "a.php", "text/html"),
+        ("text/csv", "one-column.csv", "text/plain"),
+        ("text/csv", "data.csv", "text/tab-separated-values"),
+        ("text/html", "part.html", "text/plain"),
+        ("text/html", "page.html", "application/xhtml+xml"),
+        ("application/xhtml+xml", "page.xhtml", "text/html"),
+        ("text/xml", "page.xml", "application/xhtml+xml"),
+        ("text/xml", "drawing.xml", "image/svg+xml"),
+        ("application/json", "lines.json", "application/x-ndjson"),
+        ("application/geo+json", "map.geojson", "application/json"),
+        ("application/yaml", "a.yaml", "application/json"),
+        ("", "README.md", "text/html"),
+        ("", "README.md", "text/csv"),
+        ("", "data.js", "application/json"),
+        ("", "a.toml", "text/plain"),
+        ("video/mp4", "sound.mp4", "audio/mp4"),
+        ("audio/webm", "voice.webm", "audio/webm"),
+        ("video/x-matroska", "a.mkv", "audio/x-matroska"),
+        ("application/msword", "a.doc", "application/x-ole-storage"),
+        ("application/vnd.ms-excel.sheet.macroEnabled.12", "a.xlsm", "application/vnd.ms-excel.sheet.macroenabled.12"),
+        ("", "12:30 notes?.txt", "text/plain"),
+        ("", "data:text/html,x", "text/plain"),
+        ("", "list.m3u8", "text/plain"),
     ],
 )
 def test_what_agrees_is_not_told_of(declared, name, found):
-    """Nothing told, another name of the same, one text for another."""
+    """Nothing told, another name of the same, plain text for any text, and what is read as what was told."""
     assert mismatch(declared, name, found) is None
 
 
@@ -35,8 +63,34 @@ def test_what_agrees_is_not_told_of(declared, name, found):
         ("", "a.png", "application/x-executable", (None, "image/png")),
         ("image/png", "noname", "image/gif", ("image/png", None)),
         ("text/plain", "a.txt", "application/x-executable", ("text/plain", "text/plain")),
+        ("application/json", "a.json", "text/html", ("application/json", "application/json")),
+        ("", "a.json", "text/plain", (None, "application/json")),
+        ("", "a.json", "text/csv", (None, "application/json")),
+        ("", "a.json", "message/rfc822", (None, "application/json")),
+        ("application/json", "", "application/yaml", ("application/json", None)),
+        ("text/csv", "a.csv", "application/json", ("text/csv", "text/csv")),
+        ("", "a.csv", "text/html", (None, "text/csv")),
+        ("", "a.xml", "text/html", (None, "application/xml")),
+        ("", "a.xml", "text/plain", (None, "application/xml")),
+        ("", "a.svg", "text/html", (None, "image/svg+xml")),
+        ("", "a.html", "application/json", (None, "text/html")),
+        ("", "a.yaml", "text/html", (None, "application/yaml")),
+        ("", "a.js", "text/html", (None, "text/javascript")),
+        ("", "a.css", "text/html", (None, "text/css")),
+        ("", "a.ics", "text/plain", (None, "text/calendar")),
+        ("", "a.xls", "text/html", (None, "application/vnd.ms-excel")),
+        ("", "a.rtf", "text/plain", (None, "application/rtf")),
+        ("", "a.png", "application/x-ole-storage", (None, "image/png")),
     ],
 )
 def test_f14_a_contradiction_is_told(declared, name, found, told):
     """By the client, by the name, or by both."""
     assert mismatch(declared, name, found) == {"declared": told[0], "named": told[1], "found": found}
+
+
+def test_names_mean_the_same_on_every_machine():
+    """What a system's own tables say of an ending has no part in it."""
+    mimetypes.init()
+    mimetypes.add_type("text/vnd.trolltech.linguist", ".ts")
+
+    assert mismatch("", "a.ts", "video/mp2t") is None

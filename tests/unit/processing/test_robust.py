@@ -22,8 +22,10 @@ LIMITS = Limits(seconds=20, cpu_seconds=20, memory_bytes=1024 * MIB, output_byte
 MUTANTS = 12
 REAL: dict[str, Callable[[], bytes]] = {
     "real docx": real.docx, "real pptx": real.pptx, "real odt": real.odt, "real epub": real.epub,
-    "real xlsx": real.xlsx, "real pdf": real.pdf, "real flac": real.sound, "real mp4": real.film,
+    "real xlsx": real.xlsx, "real xlsb": real.xlsb, "real pdf": real.pdf,
+    "real flac": real.sound, "real mp4": real.film,
     "real mp3": lambda: real.sound("mp3", "libmp3lame"), "real ogg": lambda: real.sound("ogg", "libopus", 48000),
+    "real webm": lambda: real.sound("webm", "libopus", 48000), "real m4a": lambda: real.sound("mp4", "aac"),
     "real mkv": lambda: real.film("matroska", "libx264"), "real avi": lambda: real.film("avi", "mpeg4"),
     "real 7z": lambda: real.seven({"a": b"x", "b": b"y" * 300}), "real rar 4": lambda: real.rar4({"a": 1, "b/c": 5}),
     "real doc": lambda: compounds.word("one", b"two"), "real ppt": lambda: compounds.slides("one", b"two"),

@@ -192,3 +192,23 @@ def test_a_stray_cell_far_away(make_job, cell, code):
     with pytest.raises(ProcessingFailed) as failure:
         table.process(make_job(content))
     assert failure.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("cells", "sort"),
+    [
+        ("01234 04103", "text"),
+        ("01234 10115 20095 80331", "text"),
+        ("0 1 -2 +3", "integer"),
+        ("00 0", "text"),
+        ("0.5 0,25 .5 1e3", "number"),
+        ("01.5 2", "mixed"),
+        ("1 2 3 words", "mixed"),
+        ("12345678901234567890 1", "text"),
+    ],
+)
+def test_leading_zeros_are_part_of_a_word(make_job, cells, sort):
+    """A postal code is no number, nor are the others of its column; a zero that stands alone is one."""
+    content = "id,code\n" + "".join(f'x{number},"{cell}"\n' for number, cell in enumerate(cells.split()))
+    result = told(make_job(content.encode(), content_type=CSV))
+    assert result["columns"][1]["type"] == sort

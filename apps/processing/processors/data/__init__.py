@@ -43,7 +43,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         "namespaces": {"type": "array", "items": {"type": "string"}, "description": "Of XML, at most 20."},
         "entities_declared": {
             "type": "boolean",
-            "description": "Of XML. None is expanded.",
+            "description": "Of XML. None is expanded; what would unfold to far more than the file is refused.",
         },
         "counts": {
             "type": "object",

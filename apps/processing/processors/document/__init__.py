@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from ... import office
+from ...containers import is_compound
 from ...contract import JSON, Derived, Job, Outcome
 from .. import fallback
 from . import compound, mail, packed, pdf, rtf, web
@@ -14,8 +16,11 @@ Reader = Callable[[Job, Gathered], list[Derived]]
 
 READERS: Final[Mapping[str, tuple[str, Reader]]] = {
     "application/pdf": ("pdf", pdf.read),
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ("docx", packed.word),
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ("pptx", packed.slides),
+    **{office.BY_ENDING[name]: (name, packed.word) for name in ("docx", "docm", "dotx", "dotm")},
+    **{
+        office.BY_ENDING[name]: (name, packed.slides)
+        for name in ("pptx", "pptm", "potx", "potm", "ppsx", "ppsm", "ppam")
+    },
     "application/vnd.oasis.opendocument.text": ("odt", packed.open_document),
     "application/vnd.oasis.opendocument.presentation": ("odp", packed.open_document),
     "application/epub+zip": ("epub", packed.book),
@@ -40,7 +45,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
     "description": "A document's facts and how it begins. Its whole text is the derived file `text`.",
     "type": "object",
     "properties": {
-        "format": {"type": "string", "description": "pdf, docx, pptx, odt, odp, epub, rtf, html, eml, doc, ppt, msg …"},
+        "format": {"type": "string", "description": "pdf, docx, docm, pptx, odt, epub, rtf, html, eml, doc, msg …"},
         "version": {"type": "string", "description": "Of PDF."},
         "pages": {"type": ["integer", "null"], "description": "Pages or slides, where it says how many."},
         "chapters": {"type": "integer", "description": "Of an e-book."},
@@ -97,6 +102,8 @@ def process(job: Job) -> Outcome:
     if known is None:
         return fallback.process(job)
     name, reader = known
+    if job.content_type in office.KINDS and is_compound(job.path):
+        reader = compound.read  # an encrypted one lies in a container of the old formats
     gathered = Gathered()
     derived = reader(job, gathered)
     defaults: dict[str, JSON] = dict.fromkeys(("pages", "title", "author", "created", "modified"))

@@ -19,7 +19,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
     "description": "A table's columns and first rows; of a workbook, those of its first sheet that is not empty.",
     "type": "object",
     "properties": {
-        "format": {"type": "string", "description": "csv, tsv, jsonl, xlsx, xlsm, xlsb, xls, ods or parquet."},
+        "format": {"type": "string", "description": "csv, tsv, jsonl, xlsx, xlsm, xlsb, xltx, xls, ods, parquet …"},
         "dialect": {
             "type": ["object", "null"],
             "description": "How text is written down: delimiter, quote, encoding, bom, newline, header.",

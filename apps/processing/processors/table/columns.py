@@ -14,8 +14,9 @@ DESCRIBED: Final = 200  # columns that are told of; more are counted
 FIRST_ROWS: Final = 10
 CELL_CHARACTERS: Final = 100
 
-INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
-NUMBER: Final = re.compile(r"[+-]?(\d{1,18}([.,]\d{1,18})?|[.,]\d{1,18})([eE][+-]?\d{1,3})?")
+INTEGER: Final = re.compile(r"[+-]?(?:0|[1-9]\d{0,17})")
+NUMBER: Final = re.compile(r"[+-]?((?:0|[1-9]\d{0,17})([.,]\d{1,18})?|[.,]\d{1,18})([eE][+-]?\d{1,3})?")
+CODE: Final = re.compile(r"\d{1,40}")  # where it is no number: a postal code, an account, whose zeros are part of it
 DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 MOMENT: Final = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?")
 TRUTH: Final = frozenset({"true", "false", "yes", "no"})
@@ -30,6 +31,7 @@ class Column:
 
     name: str = ""
     empty: int = 0
+    codes: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     least: float | str | None = None
     greatest: float | str | None = None
@@ -37,6 +39,7 @@ class Column:
     def add(self, cell: Cell) -> None:
         """Take one cell in."""
         sort, value = kind_of(cell)
+        self.codes += sort == "text" and CODE.fullmatch(str(cell).strip()) is not None
         if sort == "empty":
             self.empty += 1
             return
@@ -59,6 +62,8 @@ class Column:
             return "number"
         if sorts == {"date", "datetime"}:
             return "datetime"
+        if sorts == {"integer", "text"} and self.codes == self.counts["text"]:
+            return "text"  # one with a leading zero makes codes of them all
         # A few words in a column of numbers are told as such; a text column may hold anything.
         return "text" if self.counts.get("text", 0) * 2 > sum(self.counts.values()) else "mixed"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any, Final
 
 import python_calamine
 
-from ... import zips
+from ... import office, zips
+from ...containers import is_compound
 from ...contract import JSON, Job, ProcessingFailed
+from . import spans
 from .columns import Columns, is_header
 
 UNPACKED_BYTES: Final = 256 * 1024 * 1024  # of all members together
@@ -18,17 +19,13 @@ FLAT_BYTES: Final = 128 * 1024 * 1024  # of a workbook that is not packed
 SHEETS: Final = 100
 ROWS: Final = 200_000  # that are gone through
 ROW_CELLS: Final = 20_000
-CELLS: Final = 20_000_000  # of the rectangle that a sheet's cells span: the library makes room for each
-CELL: Final = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 WORK_SECONDS: Final = 20.0
 CHECKED_ROWS: Final = 1000
 
 FORMATS: Final = {
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    **{content_type: name for name, content_type in office.BY_ENDING.items() if office.KINDS[content_type] == "table"},
     "application/vnd.oasis.opendocument.spreadsheet": "ods",
     "application/vnd.ms-excel": "xls",
-    "application/vnd.ms-excel.sheet.macroenabled.12": "xlsm",
-    "application/vnd.ms-excel.sheet.binary.macroenabled.12": "xlsb",
 }
 
 # A panic of the library is a BaseException of its own making; it is told by its name.
@@ -38,13 +35,16 @@ BROKEN = (python_calamine.CalamineError, ValueError, OSError, OverflowError, Ind
 def workbook(job: Job) -> dict[str, JSON]:
     """Its sheets, and the table in the first of them. Raises ProcessingFailed."""
     result: dict[str, JSON] = {"format": FORMATS[job.content_type], "dialect": None, "encrypted": False}
+    closed: dict[str, JSON] = {
+        "encrypted": True, "sheets": [], **Columns().told(), "rows_exact": False, "truncated": False,
+    }  # fmt: skip
+    if job.content_type in office.KINDS and is_compound(job.path):
+        return result | closed  # a package in a container of the old formats, which is how encrypted ones are kept
     _check_size(job)
     try:
         book = python_calamine.CalamineWorkbook.from_path(str(job.path))
     except python_calamine.PasswordError:
-        return result | {
-            "encrypted": True, "sheets": [], **Columns().told(), "rows_exact": False, "truncated": False,
-        }  # fmt: skip
+        return result | closed
     except BROKEN as error:
         raise ProcessingFailed("table_broken") from error
     except BaseException as error:
@@ -68,9 +68,9 @@ def _check_size(job: Job) -> None:
             raise ProcessingFailed("table_broken") from error
         if directory.count > MEMBERS:
             raise ProcessingFailed("table_too_large")
-        left = UNPACKED_BYTES
+        left, ends_at = UNPACKED_BYTES, time.monotonic() + spans.SECONDS
         for member in zips.members(file, directory):
-            span = Span() if member.name.startswith("xl/worksheets/") else None
+            span = _span(member.name, ends_at)
             try:
                 for piece in zips.chunks(file, member, left):
                     left -= len(piece)
@@ -82,37 +82,10 @@ def _check_size(job: Job) -> None:
                 continue  # the library will say what it thinks of it
 
 
-class Span:
-    """The rectangle of a sheet's cells, as its text comes: one stray cell at the far corner makes it a huge one."""
-
-    def __init__(self) -> None:
-        self._tail = b""
-        self._columns: set[bytes] = set()
-        self._first_row, self._last_row = 1 << 30, 0
-
-    def take(self, piece: bytes) -> None:
-        """Take the next piece. Raises ProcessingFailed for a rectangle that is too large."""
-        text = self._tail + piece
-        self._tail = text[-32:]
-        found = CELL.findall(text)
-        if not found:
-            return
-        rows = [int(row) for _, row in found]
-        self._columns.update(column for column, _ in found)
-        self._first_row, self._last_row = min(self._first_row, *rows), max(self._last_row, *rows)
-        columns = [_number(column) for column in self._columns]
-        cells = (self._last_row - self._first_row + 1) * (max(columns) - min(columns) + 1)
-        if cells > CELLS:
-            detail = f"A sheet's cells span a rectangle of {cells:,}; at most {CELLS:,} are read."
-            raise ProcessingFailed("table_too_large", detail)
-
-
-def _number(column: bytes) -> int:
-    """A column's number by its letters: A is 1, AA is 27."""
-    number = 0
-    for letter in column:
-        number = 26 * number + letter - 64
-    return number
+def _span(name: str, ends_at: float) -> spans.Span | None:
+    if not name.startswith("xl/worksheets/"):
+        return None
+    return spans.BinarySpan(ends_at) if name.endswith(".bin") else spans.XmlSpan()
 
 
 def _sheets(book: Any, job: Job) -> tuple[list[JSON], Columns, bool]:
