@@ -25,7 +25,7 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
         elif message["type"] == "lifespan.shutdown":
             await close_committer()
             await close_hub()
-            await wake.close()
+            await asyncio.to_thread(wake.close)
             await close_async()
             await asyncio.to_thread(threads.close)
             beating.cancel()

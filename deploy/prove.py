@@ -541,8 +541,14 @@ class Proof:
             return len({m[1] for line in lines if (m := re.search(r"upstream=([0-9.]+):8000", line))}) == 2
 
         poll("both web containers answer", 30, both_answer)
-        self._one_more()
-        return "web, live and worker, two of each"
+        for _ in range(5):
+            self.number += 1
+            file = self.client.upload(text_of(self.number), f"proof-{self.number}.txt")
+            for _ in range(4):
+                newest = self.client.get("/files/?page_size=1")["results"][0]["id"]
+                hold(newest == file["id"], "an upload that was answered is missing from a list")
+            self.known[self.client.processed(file)["id"]] = file["sha256"]
+        return "web, live and worker, two of each; either lists what the other answered"
 
     def a_part_may_move(self) -> str:
         """With the first web and live containers gone, nginx finds the second ones, at other addresses."""

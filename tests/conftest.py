@@ -47,7 +47,7 @@ async def shared_clients(feed) -> AsyncIterator[None]:
     yield
     await close_committer()
     await close_hub()
-    await wake.close()
+    wake.close()
     for layer in list(channel_layers.backends.values()):
         await layer.flush()
     channel_layers.backends = {}

@@ -59,11 +59,15 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilePage:
-    """One page's rows as `values(*COLUMNS)`, newest first, and where the pages beside it begin."""
+    """One page's rows as `values(*COLUMNS)`, newest first, and where the pages beside it begin.
+
+    `untold` where a row has changed and no event has said so yet.
+    """
 
     rows: Sequence[dict[str, Any]]
     next: Place | None
     previous: Place | None
+    untold: bool
 
 
 def _processed(values: list[str]) -> Q:
@@ -150,12 +154,12 @@ def asked(query: Query) -> Listing:
 
 def page(listing: Listing) -> FilePage:
     """One page, by the primary key's order: as quick at the end of a million rows as at the beginning."""
-    rows = File.objects.filter(listing.where)
+    rows = File.objects.filter(listing.where).annotate(untold=Q(pending__isnull=False))
     place = listing.place
     backwards = place is not None and place.backwards
     if place is not None:
         rows = rows.filter(id__gt=place.file_id) if backwards else rows.filter(id__lt=place.file_id)
-    ordered = rows.order_by("id" if backwards else "-id").values(*COLUMNS)
+    ordered = rows.order_by("id" if backwards else "-id").values(*COLUMNS, "untold")
     found = list(ordered[: listing.page_size + 1])
     more = len(found) > listing.page_size
     del found[listing.page_size :]
@@ -164,11 +168,12 @@ def page(listing: Listing) -> FilePage:
     # There is a page in the direction we came from, and one ahead when a row too many was found.
     has_next, has_previous = (True, more) if backwards else (more, place is not None)
     if not found:
-        return FilePage(rows=[], next=None, previous=None)
+        return FilePage(rows=[], next=None, previous=None, untold=False)
     return FilePage(
         rows=found,
         next=Place(file_id=found[-1]["id"], backwards=False) if has_next else None,
         previous=Place(file_id=found[0]["id"], backwards=True) if has_previous else None,
+        untold=any(row["untold"] for row in found),
     )
 
 

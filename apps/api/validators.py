@@ -42,9 +42,9 @@ def range_applies(request: HttpRequest, etag: str, modified_at_seconds: int) -> 
         return False
 
 
-def conditional_json(request: HttpRequest, content: bytes) -> HttpResponse:
-    """These bytes as JSON, or 304 when the client has them."""
-    etag = etag_of(content)
+def conditional_json(request: HttpRequest, content: bytes, etag: str | None = None) -> HttpResponse:
+    """These bytes as JSON, or 304 when the client has them; `etag` is theirs, where it is known already."""
+    etag = etag or etag_of(content)
     if unchanged(request, etag):
         return not_modified(etag)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from apps.api import listing, schema
 from apps.api.delivery import deliver
 from apps.api.negotiation import AnyAccept
+from apps.api.pages import pages
 from apps.api.requests import base_url
 from apps.api.serializers import FilePageSerializer, FileSerializer
 from apps.api.validators import conditional_json
@@ -30,7 +31,17 @@ def visible(file_id: uuid.UUID) -> File:
     file = File.objects.filter(id=file_id).first()
     if file is None:
         raise FileMissing
+    if file.pending:  # whoever is answered this must not be shown an older list
+        wake.tell()
     return file
+
+
+def page_of(wanted: listing.Listing) -> listing.FilePage:
+    """A page of the list; where it has what no event has told yet, no page from before is shown any more."""
+    page = listing.page(wanted)
+    if page.untold:
+        wake.tell()
+    return page
 
 
 CHARSET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
@@ -52,19 +63,22 @@ class FileList(DoorView):
     )
     async def get(self, request: Request) -> HttpResponse:
         """A page of the files, newest first."""
-        query = request.query_params
-        wanted = listing.asked(query)
-        page = await transact(listing.page, wanted)
         base = base_url(request)
         url = f"{base}/files/"
-        content = orjson.dumps(
-            {
-                "next": listing.link(url, query, page.next),
-                "previous": listing.link(url, query, page.previous),
-                "results": [document_of(row, base) for row in page.rows],
-            }
-        )
-        return conditional_json(request, content)
+
+        async def render() -> bytes:
+            query = request.query_params
+            page = await transact(page_of, listing.asked(query))
+            return orjson.dumps(
+                {
+                    "next": listing.link(url, query, page.next),
+                    "previous": listing.link(url, query, page.previous),
+                    "results": [document_of(row, base) for row in page.rows],
+                }
+            )
+
+        page = await pages().get(f"{url}?{request.META['QUERY_STRING']}", render)
+        return conditional_json(request, page.content, page.etag)
 
 
 class FileDetail(DoorView):
@@ -83,8 +97,7 @@ class FileDetail(DoorView):
     @extend_schema(operation_id="files_destroy", responses={204: None, **schema.problems(404, 503)})
     async def delete(self, request: Request, file_id: uuid.UUID) -> HttpResponse:
         """Delete a file, its bytes and everything derived from them."""
-        await transact(lifecycle.delete, file_id)
-        await wake.wake()
+        await transact(wake.told, lifecycle.delete, file_id)
         response = HttpResponse(status=204)
         del response.headers["Content-Type"]
         return response
@@ -150,7 +163,6 @@ class FileReprocess(DoorView):
     )
     async def post(self, request: Request, file_id: uuid.UUID) -> HttpResponse:
         """Queue the file again, as a new attempt."""
-        file = await transact(lifecycle.requeue, file_id)
-        await wake.wake()
+        file = await transact(wake.told, lifecycle.requeue, file_id)
         content = orjson.dumps(document(file, base_url(request)))
         return HttpResponse(content, status=202, content_type="application/json")

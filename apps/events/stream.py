@@ -5,6 +5,7 @@ Keys, all under `filewire:`:
     feed            the stream: entries of `f` (file id) and `e` (event without its id)
     feed:genesis    the id of the entry that began this stream
     feed:file:<id>  of one file: `seq`, the last published version, and `id`, its newest event
+    changed         another value after every change that clients may see: an event's id, or one that an upload chose
 
 A stream that appears anew (Redis wiped) begins with an entry that says so: every cursor from before lies before it
 and is told to resync, never left in silence.
@@ -22,6 +23,7 @@ from apps.events.event import BEGINNING, Cursor, Frame, frame
 STREAM = "filewire:feed"
 GENESIS = "filewire:feed:genesis"
 FILE = "filewire:feed:file:"
+CHANGED = "filewire:changed"
 PAGE_EVENTS = 128  # what a client that does not read may hold back: some 128 KiB, however many are missing
 SCAN_EVENTS = 4096  # how many entries one look for a file's events may pass over: about a millisecond of Redis
 FILE_SECONDS = 7 * 24 * 3600
@@ -34,7 +36,8 @@ if not genesis or redis.call('EXISTS', KEYS[1]) == 0 then
 end
 """
 
-# KEYS: stream, genesis, file. ARGV: seq, whether it is durable, body, file id, maximum events, seconds to remember.
+# KEYS: stream, genesis, file, changed.
+# ARGV: seq, whether it is durable, body, file id, maximum events, seconds to remember.
 # Returns {id, id before it in the feed, id before it of this file (of its first one, that of the feed's beginning: a
 # reader from before a wipe must see that something is missing)}, or nothing when it was published before.
 APPEND = (
@@ -48,6 +51,7 @@ local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], '*', 'f', ARGV[4]
 if ARGV[2] == '1' then redis.call('HSET', KEYS[3], 'seq', ARGV[1], 'id', id)
 else redis.call('HSET', KEYS[3], 'id', id) end
 redis.call('EXPIRE', KEYS[3], ARGV[6])
+redis.call('SET', KEYS[4], id)
 return {id, before, known[2] or genesis}
 """
 )
@@ -137,7 +141,7 @@ def append(client: Any, entries: Sequence[Entry]) -> list[Appended | None]:
 
 
 def _keys(entry: Entry) -> list[str]:
-    return [STREAM, GENESIS, FILE + entry.file_id]
+    return [STREAM, GENESIS, FILE + entry.file_id, CHANGED]
 
 
 def _arguments(entry: Entry) -> list[Any]:

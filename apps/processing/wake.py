@@ -1,42 +1,92 @@
-"""Waking the dispatcher: a word on a Redis channel, said after a commit. Lost words cost one poll, never a file."""
+"""The word that is said after a commit and before its answer: the dispatcher wakes by it, and no kept page is good.
 
-import asyncio
+Synchronous, in the thread of the commit, one word for all that was committed together. A Redis that is away costs a
+quarter of a second, then nothing for a second. Lost words cost the dispatcher one poll, never a file; what they were to
+say of kept answers is known here by `missed`, and elsewhere after `apps.api.pages.KEPT_SECONDS`.
+"""
+
+import itertools
 import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from apps.events import connections
+from apps.events.stream import CHANGED
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "filewire:wake"
+ANSWER_SECONDS = 0.25
+PAUSE_SECONDS = 1.0
 
-_speaking: set[asyncio.Task[None]] = set()
-_unsaid = False
-
-
-async def wake() -> None:
-    """Say that something waits; returns at once, whether or not Redis can be reached.
-
-    One word at a time: those that come while one is being said are said as one, after it. (It may have been heard,
-    and acted on, before what they are about was there.)
-    """
-    global _unsaid
-    _unsaid = True
-    if not _speaking:
-        task = asyncio.create_task(_say())
-        _speaking.add(task)
-        task.add_done_callback(_speaking.discard)
+_numbers = itertools.count()
+_spoken: tuple[int, redis.Redis, str] | None = None
+_lock = threading.Lock()
+_silent_until = 0.0
+_missed = 0
 
 
-async def close() -> None:
-    """Return when the last word is said, so that its connection may be closed."""
-    await asyncio.gather(*_speaking, return_exceptions=True)
+def missed() -> int:
+    """How many words were not said: what was kept before the last of them is not to be trusted."""
+    return _missed
 
 
-async def _say() -> None:
-    global _unsaid
+def tell() -> None:
+    """Say that something was committed; returns soon, whether or not Redis can be reached."""
+    global _silent_until, _missed
+    if time.monotonic() < _silent_until:
+        _missed += 1
+        return
     try:
-        while _unsaid:
-            _unsaid = False
-            await connections.async_client().publish(CHANNEL, "1")
+        client, name = _mouth()
+        with client.pipeline(transaction=False) as words:
+            words.set(CHANGED, f"{name}-{next(_numbers)}")
+            words.publish(CHANNEL, "1")
+            words.execute()
     except connections.AWAY as error:
-        logger.debug("nobody could be woken: %s", type(error).__name__)
+        _missed += 1
+        _silent_until = time.monotonic() + PAUSE_SECONDS
+        logger.debug("nobody could be told: %s", type(error).__name__)
+
+
+def told(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the function returns, once the word is said of what it committed. Raises what it raises."""
+    result = function(*args, **kwargs)
+    tell()
+    return result
+
+
+def _mouth() -> tuple[redis.Redis, str]:
+    """This process's client for words, and a name that no other process has."""
+    global _spoken
+    with _lock:
+        if _spoken is None or _spoken[0] != os.getpid():
+            client = redis.Redis.from_url(
+                settings.REDIS_URL,
+                socket_connect_timeout=ANSWER_SECONDS,
+                socket_timeout=ANSWER_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            )
+            _spoken = (os.getpid(), client, secrets.token_hex(8))
+        return _spoken[1], _spoken[2]
+
+
+def close() -> None:
+    """Close this process's client for words."""
+    global _spoken, _silent_until
+    with _lock:
+        if _spoken is not None and _spoken[0] == os.getpid():
+            _spoken[1].close()
+        _spoken, _silent_until = None, 0.0

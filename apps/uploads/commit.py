@@ -25,6 +25,7 @@ from apps.files.faults import is_database_away
 from apps.files.lifecycle import Held
 from apps.files.models import File
 from apps.files.threads import connected
+from apps.processing import wake
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,8 @@ class Committer:
                 logger.exception("a batch of uploads met an error nobody foresaw")
                 for receipt in batch:
                     receipt.error = receipt.error or error
+            if any(receipt.recorded for receipt in batch):
+                wake.tell()
             for receipt in batch:
                 # Bytes whose row may be there are kept: better a file nobody was told of than a row without bytes.
                 if not receipt.recorded and not receipt.sent:

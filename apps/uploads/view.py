@@ -44,7 +44,7 @@ from apps.files.errors import (
 from apps.files.lifecycle import Held
 from apps.files.models import IdempotencyKey
 from apps.files.threads import transact
-from apps.processing import detect, wake
+from apps.processing import detect
 from apps.processing.acceptance import is_refused_at_the_door
 from apps.uploads import digest
 from apps.uploads.commit import Receipt, committer
@@ -144,7 +144,6 @@ class Upload(DoorView):
         finally:
             if not taken:
                 await asyncio.shield(sink.discard())
-        await wake.wake()
         return created(content, location)
 
     async def _repeat(self, request: Request, key: str) -> HttpResponse:

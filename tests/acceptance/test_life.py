@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.acceptance.service import Service, frames, refusal_of_serve, service, until
+from tests.acceptance.service import ROOT, Service, frames, refusal_of_serve, service, until
+from tests.ports import free_port
 from tests.servers import valkey
 
 MIB = 1024 * 1024
@@ -144,6 +147,9 @@ def test_the_three_ways_to_read_give_the_same_events(running: Service):
 def test_f10_a_large_upload_costs_no_memory(running: Service):
     """While 1 GiB comes in, no process grows by 32 MiB, the disk takes it once, and other requests are answered."""
     size = 1024 * MIB
+    running.finished(
+        running.upload(b"a small one first: by then every process has imported what it needs", "first")["id"]
+    )
     before = {process.pid: process.memory_info().rss for process in running.processes()}
     web = running.named("manage.py web")
     written = web.io_counters().write_chars
@@ -257,3 +263,41 @@ def test_two_services_cannot_share_a_port(running: Service):
     """A taken port is said in words, before anything is started."""
     said = refusal_of_serve(PORT=str(running.port))
     assert f"127.0.0.1:{running.port} cannot be served" in said
+
+
+def test_two_web_processes_list_what_either_answered(running: Service):
+    """A second web process beside the first: each lists, at once, what the other has answered or an event has told."""
+    port = free_port()
+    environment = running.named("manage.py web").environ()
+    command = [sys.executable, "manage.py", "web", f"--port={port}"]
+    second = subprocess.Popen(command, cwd=ROOT, env=environment)
+    urls = [running.url, f"http://127.0.0.1:{port}"]
+    try:
+        until(lambda: _answers(urls[1]), 30, "the second web process answers")
+        with httpx.Client(timeout=30) as client:
+            tags = dict.fromkeys(urls, "")
+            for number in range(20):
+                here, there = urls[number % 2], urls[(number + 1) % 2]
+                file = client.post(f"{here}/upload/?filename={number}.txt", content=b"%d" % number).json()
+                for url in (there, here, there):
+                    page = client.get(f"{url}/files/", headers={"If-None-Match": tags[url]})
+                    if page.status_code == 304:
+                        assert url == there  # asked for the second time, and nothing has changed since
+                        continue
+                    assert [each["name"] for each in page.json()["results"]].count(file["name"]) == 1
+                    tags[url] = page.headers["ETag"]
+                running.finished(file["id"])
+                listed = client.get(f"{there}/files/").json()["results"]
+                assert [each["status"] for each in listed if each["id"] == file["id"]] == ["processed"]
+                assert client.delete(f"{here}/files/{file['id']}/").status_code == 204
+                assert file["id"] not in client.get(f"{there}/files/").text
+    finally:
+        second.terminate()
+        second.wait(30)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False

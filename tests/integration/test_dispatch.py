@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from asgiref.sync import async_to_sync
 from celery import Celery
 from django.db import connection
 from django.utils import timezone
@@ -133,19 +132,13 @@ def test_it_wakes_when_it_is_told(dispatcher, monkeypatch):
     """A word is enough: the file is sent long before the next poll."""
     monkeypatch.setattr(dispatch, "POLL_SECONDS", 1.5)
 
-    async def say() -> None:
-        await wake.wake()
-        while wake._speaking:
-            await next(iter(wake._speaking))
-        await connections.close_async()
-
     waits, wait = [], dispatcher._wait
     monkeypatch.setattr(dispatcher, "_wait", lambda words: (waits.append(words), wait(words)))
     with running(dispatcher):
         until_now(lambda: len(waits) >= 2)  # the first is over at once, by the word that it is subscribed
         a_file()
         began = time.monotonic()
-        async_to_sync(say)()
+        wake.tell()
         until_now(messages)
         assert time.monotonic() - began < 0.7
 

@@ -11,6 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.api import listing
+from apps.events import publish
 from apps.files import ids, lifecycle
 from apps.files.models import File, Kind, Status
 from tests.client import http_client
@@ -189,17 +190,24 @@ async def test_filters_choose(mixed, query, names):
 # --- what has not changed is not sent --------------------------------------------------------------------------
 
 
+def progress_of(file_id: str) -> None:
+    """A worker claims the file, and says so."""
+    file = lifecycle.claim(uuid.UUID(file_id), 1)
+    assert file
+    assert publish.pending(file)
+
+
 async def test_a_list_is_sent_again_only_when_something_changed():
     """304 while nothing changed; 200 with another tag after an upload, a change of state, a deletion."""
     async with http_client() as client:
         tags = []
         made = None
-        for step in ("empty", "upload", "progress", "delete of one"):
+        for step in ("empty", "upload", "processing", "delete of one"):
             if step == "upload":
                 made = await client.post("/upload/?filename=a", content=b"x")
                 await client.post("/upload/?filename=b", content=b"x")
-            elif step == "progress":
-                await File.objects.all().aupdate(progress=10)
+            elif step == "processing":
+                await sync_to_async(progress_of)(made.json()["id"])
             elif step == "delete of one":
                 assert (await client.delete(made.headers["location"])).status_code == 204
             if tags:
