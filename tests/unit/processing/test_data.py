@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import data
-from apps.processing.processors.data import json_text
+from apps.processing.processors.data import json_text, yaml_text
 from tests.unit.processing.mutants import mutant
 
 JSON, XML, YAML, TOML = "application/json", "application/xml", "application/yaml", "application/toml"
@@ -211,6 +211,17 @@ def test_f16_yaml_aliases_are_weighed(make_job):
     assert (result["valid"], result["top_level"], result["keys"]) == (True, "object", ["base", "use", "run"])
     assert result["counts"]["documents"] == 2
     assert (result["counts"]["aliases"], result["counts"]["tags"]) == (1, 1)
+
+
+def test_yaml_of_any_length_is_bounded(make_job, monkeypatch):
+    """Its events are gone through as they come, for so long; an anchor that is given anew weighs what it has now."""
+    monkeypatch.setattr(yaml_text, "WORK_SECONDS", -1.0)
+    result = told(make_job(b"- {id: 1, name: x}\n" * 5000, content_type=YAML))
+    assert (result["valid"], result["truncated"]) == (True, True)
+    assert result["counts"]["objects"] < 1000
+    monkeypatch.undo()
+    heavy = b"- &a [" + b"x, " * 5000 + b"]\n- &a x\n" + b"- *a\n" * 5000
+    assert told(make_job(heavy, content_type=YAML))["counts"]["aliases"] == 5000
 
 
 def test_yaml_that_is_none_says_where(make_job):
