@@ -2,6 +2,9 @@
 
 import io
 import json
+import math
+import struct
+import wave
 
 import av
 import jsonschema
@@ -45,6 +48,31 @@ def test_every_sound_is_measured(make_job, name, codec, rate):
     assert max(high for _, high in waveform["peaks"]) == pytest.approx(42, abs=4)
     if name != "adts":
         assert (result["tags"]["title"], result["tags"]["artist"]) == ("A tone", "Nobody")
+
+
+def wav(frames: list[tuple[int, ...]], rate: int = 44100) -> bytes:
+    """These samples of 16 bits, as they are."""
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as made:
+        made.setnchannels(len(frames[0]))
+        made.setsampwidth(2)
+        made.setframerate(rate)
+        made.writeframes(b"".join(struct.pack(f"<{len(frame)}h", *frame) for frame in frames))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("cycle", [2, 100])
+def test_a_peak_is_that_of_the_loudest_channel(make_job, cycle):
+    """Opposite phases cancel nothing, a rare click is not smoothed, and no tone is too high to be heard."""
+    tone = [int(16384 * math.cos(2 * math.pi * at / cycle)) for at in range(44100)]
+    result, derived = heard(make_job(wav([(sample, -sample) for sample in tone])))
+    assert result["peak_dbfs"] == pytest.approx(-6.02, abs=0.01)
+    peaks = json.loads(derived["waveform"].read_text())["peaks"]
+    assert (min(low for low, _ in peaks), max(high for _, high in peaks)) == (-64, 64)
+    quiet = [(0, 0)] * 44100
+    quiet[30_000] = (0, -32768)
+    assert heard(make_job(wav(quiet)))[0]["peak_dbfs"] == 0.0
+    assert heard(make_job(wav([(0, 0, 0, 0, 0, 0)] * 44100)))[0]["peak_dbfs"] is None
 
 
 def test_a_sound_that_ends_early_is_told_as_far_as_it_goes(make_job):
