@@ -2,69 +2,25 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import tarfile
-import zlib
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, Final, cast
 
-import zstandard
-
 from ...contract import JSON, ProcessingFailed
 from .listing import Entry, Listing
+from .packing import BROKEN, OPENERS, Packed
 
 HEAD_BYTES: Final = 512
 SEEN_BYTES: Final = 2 * 1024**3  # unpacked bytes that are gone through at most
 READ_BYTES: Final = 1024 * 1024
-MEMORY_BYTES: Final = 128 * 1024 * 1024  # that a packed file may ask for to be unpacked
 TEXT_BYTES: Final = 500
-
-BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError)
-
-
-def _lzma(file: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Unpacked(file, lzma.LZMADecompressor(memlimit=MEMORY_BYTES)))
-
-
-def _zstd(file: BinaryIO) -> BinaryIO:
-    unpacking = zstandard.ZstdDecompressor(max_window_size=MEMORY_BYTES)
-    return cast(BinaryIO, unpacking.stream_reader(file, read_across_frames=True))
-
-
-OPENERS: Final[dict[str, Callable[[BinaryIO], BinaryIO]]] = {
-    "application/gzip": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file)),
-    "application/x-bzip2": lambda file: cast(BinaryIO, bz2.BZ2File(file)),
-    "application/x-xz": _lzma,
-    "application/zstd": _zstd,
-}
-
-
-class _Unpacked:
-    """A file unpacked by a decompressor that bounds its memory, which lzma.LZMAFile does not."""
-
-    def __init__(self, file: BinaryIO, decompressor: lzma.LZMADecompressor) -> None:
-        self._file = file
-        self._decompressor = decompressor
-
-    def read(self, size: int) -> bytes:
-        """The next bytes; none at the end. Raises LZMAError and EOFError."""
-        while not self._decompressor.eof:
-            data = self._file.read(READ_BYTES) if self._decompressor.needs_input else b""
-            if self._decompressor.needs_input and not data:
-                raise EOFError("it ends too early")
-            if piece := self._decompressor.decompress(data, size):
-                return piece
-        return b""
 
 
 class Bounded(io.RawIOBase):
     """What a stream unpacks to, counted: past the bounds it is a bomb, or simply over."""
 
-    def __init__(self, stream: BinaryIO, listing: Listing) -> None:
+    def __init__(self, stream: BinaryIO | Packed, listing: Listing) -> None:
         self._stream = stream
         self._listing = listing
         self.seen = 0
@@ -82,6 +38,7 @@ class Bounded(io.RawIOBase):
             return 0
         data = self._stream.read(min(len(view), READ_BYTES))
         view[: len(data)] = data
+        self.cut = self.cut or getattr(self._stream, "cut", False)
         self.seen += len(data)
         self._listing.check(self.seen)
         return len(data)
@@ -176,17 +133,16 @@ def _entry(info: tarfile.TarInfo) -> Entry:
 
 
 def _single(whole: BinaryIO, stream: Bounded, file: BinaryIO, content_type: str, listing: Listing) -> None:
-    size = 0
     try:
-        while data := whole.read(READ_BYTES):
-            size += len(data)
-    except BROKEN as error:
-        if not size:
-            raise ProcessingFailed("archive_broken") from error
+        while whole.read(READ_BYTES):
+            pass
+    except BROKEN:
         listing.truncated = True
     listing.truncated = listing.truncated or stream.cut
+    if listing.truncated and not stream.seen:
+        raise ProcessingFailed("archive_broken")
     name = _gzip_name(file) if content_type == "application/gzip" else ""
-    listing.add(Entry(name=name, size=size))
+    listing.add(Entry(name=name, size=stream.seen))
 
 
 def _gzip_name(file: BinaryIO) -> str:
