@@ -15,6 +15,7 @@ HEAD_BYTES: Final = 512
 SEEN_BYTES: Final = 2 * 1024**3  # unpacked bytes that are gone through at most
 READ_BYTES: Final = 1024 * 1024
 TEXT_BYTES: Final = 500
+EXTENDED_BYTES: Final = 64 * 1024
 
 
 class Bounded(io.RawIOBase):
@@ -105,9 +106,18 @@ def is_tar(head: bytes) -> bool:
     return told == sum(head[:148]) + 8 * 32 + sum(head[156:512])
 
 
+class _Info(tarfile.TarInfo):
+    """An entry. Older Pythons search its extended header in the square of its length, which is bounded therefore."""
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > EXTENDED_BYTES:
+            raise tarfile.ReadError("its extended header is too long")
+        return super()._proc_pax(archive)  # type: ignore[misc,no-any-return]
+
+
 def _tar(whole: BinaryIO, stream: Bounded, listing: Listing) -> None:
     try:
-        with tarfile.open(fileobj=whole, mode="r|", errorlevel=0) as archive:
+        with tarfile.open(fileobj=whole, mode="r|", errorlevel=0, tarinfo=_Info) as archive:
             for info in archive:
                 listing.add(_entry(info))
                 archive.members = []  # type: ignore[attr-defined]  # it would remember them all
