@@ -55,6 +55,9 @@ def frames_end(file: BinaryIO, size: int) -> int:
     """
     end, blocks = 0, 0
     while end < size:
+        blocks += 1
+        if blocks > BLOCKS:
+            return 0
         file.seek(end)
         head = file.read(18)
         magic = int.from_bytes(head[:4], "little")

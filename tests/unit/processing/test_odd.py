@@ -1,5 +1,6 @@
 """Files that are odd in one place: none ends in an error that nobody foresaw, none costs more than its length."""
 
+import gzip
 import io
 import lzma
 import struct
@@ -10,9 +11,11 @@ import zlib
 import pytest
 from PIL import Image
 
+from apps.processing import extents
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import archive, data, document, image
-from tests.unit.processing import real
+from apps.processing.processors.archive import listing
+from tests.unit.processing import compounds, real
 
 SEVEN = "application/x-7z-compressed"
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -58,6 +61,33 @@ def test_a_7z_whose_header_is_packed_in_itself_is_broken(make_job):
     header = packed_header(0, 0, b"\x01\x00")
     header = packed_header(len(header), len(header), b"\x01\x00")
     assert outcome(archive.process, make_job(seven(header), content_type=SEVEN)) == "archive_broken"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (gzip.compress(b"x") + gzip.compress(b"") * 20_000, "application/gzip"),
+        (b"Rar!\x1a\x07\x01\x00" + (bytes(4) + b"\x02\x03\x00") * 20_000, "application/vnd.rar"),
+    ],
+)
+def test_an_archive_of_any_number_of_nothing_is_looked_into_for_so_long(make_job, monkeypatch, content, content_type):
+    """And says that there is more."""
+    calls = iter(range(1_000_000))
+    monkeypatch.setattr(listing.Listing, "late", lambda self: next(calls) > 100)
+    assert outcome(archive.process, make_job(content, content_type=content_type))["truncated"] is True
+
+
+def test_zstandard_of_any_number_of_frames_is_not_walked_for_ever():
+    """Whether it was cut off is not told then."""
+    content = b"\x50\x2a\x4d\x18" + bytes(4)
+    assert extents.frames_end(io.BytesIO(content * 200_000), 8 * 200_000) == 0
+
+
+@pytest.mark.parametrize("content_type", ["application/msword", "application/vnd.ms-outlook"])
+def test_an_old_document_whose_directory_is_one_long_chain_is_broken(make_job, content_type):
+    """Its reader follows that from call to call."""
+    content = compounds.compound(dict.fromkeys(map(str, range(1200)), b"x"))
+    assert outcome(document.process, make_job(content, content_type=content_type)) == "document_broken"
 
 
 def test_a_tar_with_an_extended_header_of_digits_is_listed_up_to_it(make_job):

@@ -71,8 +71,9 @@ class _Gzip:
 class _Streams:
     """Streams of one sort, one behind the other; what follows them and is none is left alone, as their programs do."""
 
-    def __init__(self, file: BinaryIO, new: Callable[[], _Decompressor]) -> None:
+    def __init__(self, file: BinaryIO, late: Callable[[], bool], new: Callable[[], _Decompressor]) -> None:
         self._file = file
+        self._late = late
         self._new = new
         self._stream = new()
         self._next = b""  # input that was read and not given
@@ -86,6 +87,9 @@ class _Streams:
             if self._stream.eof:
                 self._next = self._stream.unused_data.lstrip(b"\0") or self._more().lstrip(b"\0")
                 if not self._next:
+                    break
+                if self._late():
+                    self.cut = True
                     break
                 self._stream, self._is_stream = self._new(), False
             data = b""
@@ -113,7 +117,7 @@ class _Streams:
 class _Zstandard:
     """Frames one behind the other. Their reader does not tell an end from a cut; their blocks do."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, _: Callable[[], bool]) -> None:
         self._file = file
         unpacking = zstandard.ZstdDecompressor(max_window_size=MEMORY_BYTES)
         self._reader = unpacking.stream_reader(file, read_size=INPUT_BYTES, read_across_frames=True)
@@ -132,9 +136,10 @@ class _Zstandard:
         return piece
 
 
-OPENERS: Final[dict[str, Callable[[BinaryIO], Packed]]] = {
-    "application/gzip": lambda file: _Streams(file, _Gzip),
-    "application/x-bzip2": lambda file: _Streams(file, bz2.BZ2Decompressor),
-    "application/x-xz": lambda file: _Streams(file, lambda: lzma.LZMADecompressor(memlimit=MEMORY_BYTES)),
+# By type: the file, and whether the time for it is over.
+OPENERS: Final[dict[str, Callable[[BinaryIO, Callable[[], bool]], Packed]]] = {
+    "application/gzip": lambda file, late: _Streams(file, late, _Gzip),
+    "application/x-bzip2": lambda file, late: _Streams(file, late, bz2.BZ2Decompressor),
+    "application/x-xz": lambda file, late: _Streams(file, late, lambda: lzma.LZMADecompressor(memlimit=MEMORY_BYTES)),
     "application/zstd": _Zstandard,
 }

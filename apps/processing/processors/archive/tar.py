@@ -50,7 +50,7 @@ def survey(file: BinaryIO, content_type: str, listing: Listing) -> dict[str, JSO
     opener = OPENERS.get(content_type)
     packing = content_type.rpartition("/")[2].removeprefix("x-") if opener else None
     try:
-        stream = Bounded(opener(file) if opener else file, listing)
+        stream = Bounded(opener(file, listing.late) if opener else file, listing)
         head = _fill(stream, HEAD_BYTES)
     except BROKEN as error:
         raise ProcessingFailed("archive_broken") from error
