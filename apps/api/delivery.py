@@ -1,6 +1,6 @@
 """Bytes out: a file or a derived one, whole or a range of it, in a way that a browser cannot be fooled by.
 
-Sources: RFC 9110, section 14 (ranges); RFC 6266 and 8187 (Content-Disposition).
+Sources: RFC 9110, sections 13 (preconditions) and 14 (ranges); RFC 6266 and 8187 (Content-Disposition).
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from datetime import datetime
-from email.utils import format_datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,13 +16,14 @@ from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
 from apps.api.ranges import Span, spans_of
-from apps.api.validators import not_modified, range_applies, unchanged
+from apps.api.validators import has_current, last_modified, not_modified, range_applies
 from apps.files.errors import FileMissing, StorageAway
 
 CHUNK_BYTES = 256 * 1024
 # Types that a browser shows and cannot run. Everything else is saved, never opened in the site's name.
 INLINE = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain"})
 TEXT = "text/plain"
+CACHE_CONTROL = "private, no-cache"
 
 Piece = bytes | Span
 
@@ -40,10 +40,11 @@ async def deliver(
 ) -> HttpResponseBase:
     """The bytes at the path, as the request asks for them; `charset` is that of plain text.
 
-    Raises FileMissing, StorageAway, RangeUnsatisfiable.
+    Raises FileMissing, StorageAway, PreconditionFailed, RangeUnsatisfiable.
     """
-    if unchanged(request, etag):
-        return not_modified(etag)
+    modified = last_modified(modified_at)
+    if has_current(request, etag, modified_at):
+        return not_modified(etag, Last_Modified=modified, Cache_Control=CACHE_CONTROL)
     try:
         stream, size = await asyncio.to_thread(_open, path)
     except FileNotFoundError as error:
@@ -53,7 +54,7 @@ async def deliver(
     try:
         spans = []
         # RFC 9110, section 14.2: a range is GET's alone
-        if request.method == "GET" and range_applies(request, etag, int(modified_at.timestamp())):
+        if request.method == "GET" and range_applies(request, etag, modified_at):
             spans = spans_of(request.headers.get("Range"), size)
         shown_type = f"{TEXT}; charset={charset}" if content_type == TEXT else content_type
         pieces: list[Piece] = list(spans) or [(0, size)]
@@ -73,8 +74,8 @@ async def deliver(
         response.headers["Content-Range"] = _content_range(spans[0], size)
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["ETag"] = etag
-    response.headers["Last-Modified"] = format_datetime(modified_at, usegmt=True)
-    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Last-Modified"] = modified
+    response.headers["Cache-Control"] = CACHE_CONTROL
     response.headers["Content-Disposition"] = str(content_disposition_header(content_type not in INLINE, name))
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"

@@ -28,6 +28,15 @@ def header(name: str, description: str, *, response: bool = False, required: boo
     )
 
 
+DELIVERY_PARAMETERS = [
+    header("Range", "One range of bytes, or several."),
+    header("If-Range", "The ETag or the Last-Modified of the bytes that a range is wanted of; else all of them are."),
+    header("If-None-Match", "The ETag of what the client has."),
+    header("If-Modified-Since", "The Last-Modified of what the client has; of no account beside If-None-Match."),
+    header("If-Match", "The ETag that the bytes must have: 412 if they have another."),
+    header("If-Unmodified-Since", "The Last-Modified that they must have; of no account beside If-Match."),
+]
+
 LIST_PARAMETERS = [
     OpenApiParameter("processed", bool, description="Only files that are processed, or that are not."),
     OpenApiParameter("status", str, many=True, enum=Status.values, description="Repeatable."),

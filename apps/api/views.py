@@ -110,8 +110,8 @@ class FileContent(DoorView):
 
     @extend_schema(
         operation_id="files_content",
-        parameters=[schema.header("Range", "One range of bytes.")],
-        responses={**schema.BYTES, 304: schema.NOTHING, **schema.problems(404, 416, 503)},
+        parameters=schema.DELIVERY_PARAMETERS,
+        responses={**schema.BYTES, 304: schema.NOTHING, **schema.problems(404, 412, 416, 503)},
     )
     async def get(self, request: Request, file_id: uuid.UUID) -> HttpResponseBase:
         """The file's bytes."""
@@ -134,8 +134,8 @@ class FileDerived(DoorView):
 
     @extend_schema(
         operation_id="files_derived",
-        parameters=[schema.header("Range", "One range of bytes.")],
-        responses={**schema.BYTES, 304: schema.NOTHING, **schema.problems(404, 416, 503)},
+        parameters=schema.DELIVERY_PARAMETERS,
+        responses={**schema.BYTES, 304: schema.NOTHING, **schema.problems(404, 412, 416, 503)},
     )
     async def get(self, request: Request, file_id: uuid.UUID, name: str) -> HttpResponseBase:
         """A file derived from this one, such as its thumbnail."""

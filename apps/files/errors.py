@@ -135,6 +135,13 @@ class TypeNotAccepted(FilewireError):
     code = "type_not_accepted"
 
 
+class PreconditionFailed(FilewireError):
+    """The file is not the one that the request's precondition names."""
+
+    status = 412
+    code = "precondition_failed"
+
+
 class RangeUnsatisfiable(FilewireError):
     """The range lies outside the file."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO, Final
 
 BOXES: Final = 10_000
+BLOCKS: Final = 100_000
 
 
 def riff_end(file: BinaryIO) -> int:
@@ -44,4 +45,38 @@ def segment_end(file: BinaryIO) -> int:
         if length == (1 << 7 * width) - 1:
             return 0
         end += 4 + width + length
+    return end
+
+
+def frames_end(file: BinaryIO, size: int) -> int:
+    """Of Zstandard, by its frames and their blocks (RFC 8878, section 3.1); 0 where there is something else.
+
+    What comes behind the last frame and is none is nobody's.
+    """
+    end, blocks = 0, 0
+    while end < size:
+        blocks += 1
+        if blocks > BLOCKS:
+            return 0
+        file.seek(end)
+        head = file.read(18)
+        magic = int.from_bytes(head[:4], "little")
+        if magic & 0xFFFFFFF0 == 0x184D2A50:  # to be skipped
+            end += 8 + int.from_bytes(head[4:8], "little")
+            continue
+        if magic != 0xFD2FB528:
+            return end
+        flags = head[4] if len(head) > 4 else 0
+        is_single = bool(flags & 0x20)
+        end += 5 + (not is_single) + (0, 1, 2, 4)[flags & 3] + (int(is_single), 2, 4, 8)[flags >> 6]
+        is_last = False
+        while not is_last:
+            blocks += 1
+            file.seek(end)
+            block = int.from_bytes(file.read(3), "little")
+            if end + 3 > size or blocks > BLOCKS:
+                return size + 1 if end + 3 > size else 0
+            is_last = bool(block & 1)
+            end += 3 + (1 if block >> 1 & 3 == 1 else block >> 3)
+        end += 4 * bool(flags & 4)
     return end

@@ -16,7 +16,7 @@ import av
 import av.error
 import av.logging
 
-from . import extents
+from . import extents, frames
 from .contract import JSON, Job, ProcessingFailed
 
 PROBE_BYTES: Final = 4 * 1024 * 1024
@@ -143,11 +143,13 @@ def codec_of(stream: Any) -> str | None:
 
 
 def ends_early(job: Job) -> bool:
-    """Whether the container declares more bytes than there are: cut off on the way, whatever can still be played."""
+    """Whether the file declares more bytes than there are: cut off on the way, whatever can still be played."""
     form = FORMATS.get(job.content_type)
     with job.path.open("rb") as file:
         if form in ("wav", "avi"):
             return extents.riff_end(file) > job.size
+        if form == "mp3":
+            return frames.ends_early(file, job.size)
         if form == "mp4":
             return extents.boxes_end(file, job.size) > job.size
         return form == "matroska" and extents.segment_end(file) > job.size

@@ -38,9 +38,11 @@ def test_a_package_adds_a_kind(tmp_path: Path, monkeypatch):
             assert good["result"] == {"points": 2}
             bad = running.finished(running.upload(b"points\none two\n", "b.points")["id"])
             assert (bad["status"], bad["error"]["code"]) == ("failed", "points_broken")
+            latin = running.finished(running.upload(b"points\n1 2\n\xe9\n", "c.points")["id"])
+            assert (latin["status"], latin["error"]["code"]) == ("failed", "points_broken")
             assert running.finished(running.upload(b"only words\n")["id"])["kind"] == "text"
             listed = httpx.get(f"{running.url}/files/", params={"kind": "points"}).json()["results"]
-            assert {file["id"] for file in listed} == {good["id"], bad["id"]}
+            assert {file["id"] for file in listed} == {good["id"], bad["id"], latin["id"]}
         finally:
             if running.process is not None and running.process.poll() is None:
                 running.stop()

@@ -3,8 +3,8 @@
 import asyncio
 import email
 import os
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 
 import httpx
 import pytest
@@ -143,6 +143,8 @@ async def test_if_range_serves_a_part_only_of_the_same_bytes():
             (whole.headers["last-modified"], 206),
             ('"other"', 200),
             (format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True), 200),
+            (f"W/{whole.headers['etag']}", 200),
+            (moved(whole.headers["last-modified"], 1), 200),
             ("nonsense", 200),
         ):
             response = await client.get(path, headers={"Range": "bytes=0-9", "If-Range": given})
@@ -159,6 +161,69 @@ async def test_bytes_that_the_client_has_are_304():
             assert (response.status_code, response.content) == (304, b"")
             assert response.headers["etag"] == etag
         assert (await client.get(path, headers={"If-None-Match": '"x"'})).status_code == 200
+
+
+def moved(date: str, seconds: int) -> str:
+    """An HTTP date so much later."""
+    return format_datetime(parsedate_to_datetime(date) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_bytes_that_the_client_has_by_their_date_are_304(method):
+    """Of that second or a later one, in any form of a date; what is no date, or has a tag beside it, is not heeded."""
+    async with http_client() as client:
+        path = f"{await upload(client)}content/"
+        whole = await client.get(path)
+        date, etag = whole.headers["last-modified"], whole.headers["etag"]
+        obsolete = parsedate_to_datetime(date).strftime("%A, %d-%b-%y %H:%M:%S GMT")
+        for given, status in (
+            ({"If-Modified-Since": date}, 304),
+            ({"If-Modified-Since": obsolete}, 304),
+            ({"If-Modified-Since": moved(date, 3600)}, 304),
+            ({"If-Modified-Since": moved(date, -1)}, 200),
+            ({"If-Modified-Since": "yesterday"}, 200),
+            ({"If-Modified-Since": f"{date}, {date}"}, 200),
+            ({"If-Modified-Since": date, "If-None-Match": '"other"'}, 200),
+            ({"If-Modified-Since": moved(date, -1), "If-None-Match": etag}, 304),
+            ({"If-Modified-Since": date, "Range": "bytes=0-9"}, 304),
+        ):
+            response = await client.request(method, path, headers=given)
+            assert response.status_code == status, given
+            assert (response.headers["etag"], response.headers["last-modified"]) == (etag, date)
+            assert response.headers["cache-control"] == whole.headers["cache-control"]
+            if status == 304:
+                assert response.content == b""
+                assert "content-type" not in response.headers
+    assert open_blobs() == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_bytes_that_are_not_those_that_were_meant_are_412(method):
+    """By a tag that is strongly equal or, where there is none, by a date; it comes before every other precondition."""
+    async with http_client() as client:
+        path = f"{await upload(client)}content/"
+        whole = await client.get(path)
+        date, etag = whole.headers["last-modified"], whole.headers["etag"]
+        for given, status in (
+            ({"If-Match": etag}, 200),
+            ({"If-Match": f'"x", {etag}'}, 200),
+            ({"If-Match": "*"}, 200),
+            ({"If-Match": f"W/{etag}"}, 412),
+            ({"If-Match": '"x"'}, 412),
+            ({"If-Match": '"x"', "If-None-Match": etag}, 412),
+            ({"If-Match": etag, "If-None-Match": etag}, 304),
+            ({"If-Match": etag, "If-Unmodified-Since": moved(date, -1)}, 200),
+            ({"If-Unmodified-Since": date}, 200),
+            ({"If-Unmodified-Since": moved(date, -1)}, 412),
+            ({"If-Unmodified-Since": moved(date, -1), "If-Modified-Since": date}, 412),
+            ({"If-Unmodified-Since": "tomorrow"}, 200),
+            ({"If-Unmodified-Since": moved(date, -1), "Range": "bytes=5000-"}, 412),
+        ):
+            response = await client.request(method, path, headers=given)
+            assert response.status_code == status, given
+            if status == 412 and method == "GET":
+                assert response.json()["code"] == "precondition_failed"
+    assert open_blobs() == 0
 
 
 async def test_head_is_the_headers_alone():
@@ -298,6 +363,11 @@ async def test_a_derived_file_has_the_same_headers():
         assert response.headers["content-security-policy"].startswith("sandbox")
         assert (await client.get(url, headers={"Range": "bytes=0-3"})).content == thumbnail[:4]
         assert (await client.get(url, headers={"If-None-Match": response.headers["etag"]})).status_code == 304
+        dated = {"If-Modified-Since": response.headers["last-modified"]}
+        assert (await client.get(url, headers=dated)).status_code == 304
+        assert (await client.get(url, headers={"If-Match": '"x"'})).status_code == 412
+        part = {"Range": "bytes=0-3", "If-Range": response.headers["last-modified"]}
+        assert (await client.get(url, headers=part)).status_code == 206
         assert response.headers["etag"] != (await client.get(f"{path}content/")).headers["etag"]
         missing = await client.get(f"{path}derived/preview/")
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found")

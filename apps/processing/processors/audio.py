@@ -5,7 +5,6 @@ Sources: EBU R 128 and ITU-R BS.1770-4 for loudness, as FFmpeg's `ebur128` measu
 
 from __future__ import annotations
 
-import array
 import json
 import math
 import time
@@ -20,12 +19,13 @@ import av.filter
 from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
 from ..media import BROKEN, FORMATS, codec_of, ends_early, number, opened, seconds_of, tags_of
 from ..pictures import redraw
+from ..waveform import SAMPLE_BYTES, Waveform
 from . import fallback
 
 ANALYSED_SECONDS: Final = 600.0  # of sound that is decoded
 WORK_SECONDS: Final = 20.0
 PEAKS: Final = 1000
-PEAK_RATE_HZ: Final = 8000
+SILENCE: Final = 1e-10  # of full scale: -200 dB, less than 32 bits can tell
 COVER_BYTES: Final = 16 * 1024 * 1024
 BLOCK_FRAMES: Final = 32
 
@@ -42,7 +42,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         "channels": {"type": ["integer", "null"], "description": "How many channels."},
         "tags": {"type": "object", "additionalProperties": {"type": "string"}, "description": "At most 40 tags."},
         "loudness_lufs": {"type": ["number", "null"], "description": "Integrated loudness (EBU R 128), in LUFS."},
-        "peak_dbfs": {"type": ["number", "null"], "description": "The highest sample, in dB of full scale."},
+        "peak_dbfs": {"type": ["number", "null"], "description": "Any channel's highest sample, in dB of full scale."},
         "analysed_seconds": {"type": "number", "description": "How much was decoded for loudness, peak and waveform."},
         "truncated": {"type": "boolean", "description": "Whether it ends before its header says, or is damaged."},
     },
@@ -56,9 +56,9 @@ SCHEMA: Final[Mapping[str, JSON]] = {
 
 @dataclass(kw_only=True)
 class Heard:
-    """What was heard of the sound: samples at a low rate, and how loud it was."""
+    """What was heard of the sound: its waveform, and how loud it was."""
 
-    samples: array.array[int] = field(default_factory=lambda: array.array("h"))
+    waveform: Waveform = field(default_factory=Waveform)
     seconds: float = 0.0
     loudness: float | None = None
     broken: bool = False
@@ -89,8 +89,8 @@ def process(job: Job) -> Outcome:
     if not heard.seconds and (heard.broken or told is None):
         raise ProcessingFailed("audio_broken")
     duration = told if told is not None else (round(heard.seconds, 3) if heard.whole else None)
-    peak = max((abs(sample) for sample in _extremes(heard.samples)), default=0)
-    derived = [_waveform(job.workdir, heard)] if heard.samples else []
+    peak = heard.waveform.peak
+    derived = [_waveform(job.workdir, heard)] if heard.seconds else []
     picture = redraw(cover, "cover", job.workdir) if cover else None
     derived += [picture] if picture else []
     job.report(100)
@@ -100,7 +100,7 @@ def process(job: Job) -> Outcome:
             "duration_seconds": duration,
             **facts,
             "loudness_lufs": heard.loudness,
-            "peak_dbfs": round(20 * math.log10(peak / 32768), 2) if peak else None,
+            "peak_dbfs": round(20 * math.log10(peak), 2) if peak >= SILENCE else None,
             "analysed_seconds": round(heard.seconds, 3),
             "truncated": heard.broken or short or ends_early(job),
         },
@@ -112,7 +112,7 @@ def listen(container: Any, stream: Any, told: float | None, job: Job) -> Heard:
     """Decode as much as the bounds allow. Never raises for what the file is."""
     heard = Heard()
     ends_at = time.monotonic() + WORK_SECONDS
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=PEAK_RATE_HZ)
+    resampler = av.AudioResampler(format="flt")
     graph: Any = None
     source: Any = None
     try:
@@ -123,7 +123,9 @@ def listen(container: Any, stream: Any, told: float | None, job: Job) -> Heard:
             source.push(frame)
             heard.loudness = _pull(graph, heard.loudness)
             for piece in resampler.resample(frame):
-                heard.samples.frombytes(bytes(piece.planes[0])[: piece.samples * 2])
+                channels = piece.layout.nb_channels
+                samples = memoryview(piece.planes[0]).cast("B")[: piece.samples * channels * SAMPLE_BYTES]
+                heard.waveform.take(samples, channels)
             heard.seconds += frame.samples / max(1, frame.sample_rate)
             if number_ % BLOCK_FRAMES == 0:
                 job.report(int(95 * min(1.0, heard.seconds / min(told or ANALYSED_SECONDS, ANALYSED_SECONDS))))
@@ -159,18 +161,12 @@ def _pull(graph: Any, last: float | None) -> float | None:
             last = value
 
 
-def _extremes(samples: array.array[int]) -> tuple[int, ...]:
-    return (min(samples), max(samples)) if samples else ()
-
-
 def _waveform(workdir: Path, heard: Heard) -> Derived:
     """The least and the greatest sample of a thousand stretches, as a player draws them: -127 to 127."""
-    count = len(heard.samples)
-    buckets = min(PEAKS, count)
-    peaks = []
-    for index in range(buckets):
-        stretch = heard.samples[count * index // buckets : count * (index + 1) // buckets]
-        peaks.append([max(-127, min(stretch) // 256), min(127, max(stretch) // 256)])
+    peaks = [
+        [max(-127, math.floor(low * 128)), min(127, math.floor(high * 128))]
+        for low, high in heard.waveform.peaks(PEAKS)
+    ]
     path = workdir / "waveform.json"
     document = {"seconds": round(heard.seconds, 3), "peaks": peaks}
     path.write_text(json.dumps(document, separators=(",", ":")))

@@ -458,7 +458,7 @@ def blurhash_of(image: Image.Image) -> str:
 def _exif(image: Image.Image) -> Image.Exif:
     try:
         return image.getexif()
-    except (SyntaxError, ValueError, TypeError, KeyError, struct.error, zlib.error, OSError):
+    except _DECODER_ERRORS:
         return Image.Exif()
 
 
@@ -476,7 +476,7 @@ def exif_subset(exif: Image.Exif) -> dict[str, JSON]:
     """
     try:
         photo = exif.get_ifd(ExifTags.IFD.Exif)
-    except (SyntaxError, ValueError, TypeError, KeyError, struct.error, OSError):
+    except _DECODER_ERRORS:
         photo = {}
     base = ExifTags.Base
     values: dict[str, JSON] = {
@@ -525,7 +525,7 @@ def _taken_at(photo: Mapping[int, object]) -> str | None:
 def _offset(value: object) -> timezone | None:
     try:
         return timezone(timedelta(seconds=_seconds_of(str(value).strip("\0 "))))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +14,7 @@ from ..media import BROKEN, FORMATS, STREAMS, codec_of, ends_early, number, open
 from ..pictures import PREVIEW_PIXELS, THUMBNAIL_PIXELS, draw
 from . import fallback
 
+TURN: Final = re.compile(r"-?[0-9]{1,4}")
 MAX_PIXELS: Final = 8192 * 4608  # of a frame that is decoded
 POSTER_AT: Final = 0.1  # of the whole
 POSTER_FRAMES: Final = 60  # that are decoded in search of one that is not black
@@ -210,7 +212,7 @@ def _rotation(film: Any, frame: Any | None) -> int:
     turn = -int(getattr(frame, "rotation", 0) or 0) if frame is not None else 0
     if not turn:
         tag = dict(film.metadata or {}).get("rotate", "0")
-        turn = int(tag) if tag.lstrip("-").isdigit() else 0
+        turn = int(tag) if TURN.fullmatch(tag) else 0
     return turn % 360 // 90 * 90
 
 

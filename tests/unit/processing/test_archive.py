@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import struct
@@ -13,6 +14,7 @@ import jsonschema
 import pytest
 import zstandard
 
+from apps.processing import extents
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import archive
 from apps.processing.processors.archive import listing
@@ -164,6 +166,71 @@ def test_what_ends_early_is_listed_as_far_as_it_goes(make_job):
     result = listed(make_job(many[: len(many) // 2 - 700]))
     assert result["truncated"] is True
     assert 20 <= result["entries"] <= 26
+
+
+ZSTD = zstandard.ZstdCompressor(write_checksum=True).compress
+PACKINGS = [gzip.compress, lambda content: bz2.compress(content, 1), lzma.compress, ZSTD]
+LINES = b"".join(b"%d: %s\n" % (n, hashlib.sha256(b"%d" % n).hexdigest().encode()) for n in range(16_000))
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+def test_a_packed_file_that_ends_early_is_unpacked_as_far_as_it_goes(make_job, pack):
+    """And says that there is more; where nothing comes of it, it is broken."""
+    whole = pack(LINES)
+    for stop in (len(whole) * 3 // 4, len(whole) - 1):
+        result = listed(make_job(whole[:stop]))
+        assert result["truncated"] is True, stop
+        assert 0 < result["total_size"] <= len(LINES)
+    assert code_of(make_job(whole[:20])) == "archive_broken"
+    assert listed(make_job(pack(b"")))["truncated"] is False
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+def test_a_packed_tar_that_ends_early_is_listed_as_far_as_it_goes(make_job, pack):
+    """As one that is not packed."""
+    whole = pack(tarred({f"{at}.txt": LINES[at * 10_000 : at * 10_000 + 10_000] for at in range(100)}))
+    result = listed(make_job(whole[: len(whole) * 3 // 4]))
+    assert (result["format"], result["truncated"]) == ("tar", True)
+    assert 30 <= result["entries"] < 90
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+def test_streams_behind_each_other_are_one_file(make_job, pack):
+    """As their programs write them; zeros behind the last, or something else, are not its own."""
+    two = pack(LINES) + pack(b"more")
+    result = listed(make_job(two))
+    assert (result["total_size"], result["truncated"]) == (len(LINES) + 4, False)
+    if pack is not ZSTD:
+        for behind in (bytes(5), b"rubbish"):
+            result = listed(make_job(two + behind))
+            assert (result["total_size"], result["truncated"]) == (len(LINES) + 4, False)
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+def test_what_comes_before_a_damage_is_not_lost(make_job, pack):
+    """The rest is, and is told to be."""
+    damaged = bytearray(pack(LINES * 3))
+    at = len(damaged) * 3 // 4
+    damaged[at : at + 2000] = b"\xff" * 2000
+    result = listed(make_job(bytes(damaged)))
+    assert result["truncated"] is True
+    assert result["total_size"] > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "end"),
+    [
+        (zstandard.compress(b"x"), 0),
+        (zstandard.ZstdCompressor(write_checksum=True, write_content_size=False).compress(LINES), 0),
+        (b"\x50\x2a\x4d\x18\x03\0\0\0abc" + zstandard.compress(bytes(500_000)), 0),
+        (b"\x50\x2a\x4d\x18\x09\0\0\0abc", 6),
+        (b"\x28\xb5\x2f\xfd", 1),
+        (zstandard.compress(b"x") + b"else", -4),
+    ],
+)
+def test_the_end_of_frames_is_where_their_blocks_end(content, end):
+    """Whatever their headers leave out."""
+    assert extents.frames_end(io.BytesIO(content), len(content)) == len(content) + end
 
 
 def test_many_entries_are_counted_and_a_hundred_are_shown(make_job):

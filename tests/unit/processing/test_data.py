@@ -1,10 +1,18 @@
 """Data: valid or where not, and of what it is made; what would unfold without end is refused."""
 
+import json
+import random
+from unittest import mock
+
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import data
+from apps.processing.processors.data import json_text, yaml_text
+from tests.unit.processing.mutants import mutant
 
 JSON, XML, YAML, TOML = "application/json", "application/xml", "application/yaml", "application/toml"
 
@@ -59,6 +67,7 @@ def test_json_is_counted(make_job):
         (b"[NaN]", 1, 2),
         (b'["a\nb"]', 1, 2),
         (b"{]", 1, 2),
+        ('["{}",\n"b'.format("é" * 40_000).encode() + b'\xff"]', 2, 3),
         (b"", 1, 1),
     ],
 )
@@ -74,6 +83,70 @@ def test_json_of_many_chunks_is_read_across_them(make_job):
     content = b"[" + b",".join(b'{"name": "%050d", "n": %d.5}' % (n, n) for n in range(30_000)) + b"]"
     result = told(make_job(content, content_type=JSON))
     assert (result["valid"], result["counts"]["objects"], result["counts"]["numbers"]) == (True, 30_000, 30_000)
+
+
+def surveyed(job, chunk_bytes: int, **instead) -> object:
+    """The result or the failure's code, read in chunks of that size."""
+    with mock.patch.multiple(json_text, CHUNK_BYTES=chunk_bytes, **instead):
+        try:
+            return data.process(job).result
+        except ProcessingFailed as failure:
+            return failure.code
+
+
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=DOCUMENTS, indent=st.sampled_from([None, 1]), ascii_only=st.booleans(), chunk_bytes=st.integers(1, 80))
+def test_json_that_is_valid_is_taken_by_the_chunk(make_job, document, indent, ascii_only, chunk_bytes):
+    """However it is written and wherever a chunk ends, nothing is left for the slow way; its facts are those of it."""
+    content = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode()
+    job = make_job(content, content_type=JSON)
+    slow_way = mock.Mock(side_effect=AssertionError("token by token"))
+    result = surveyed(job, chunk_bytes, take_tokens=slow_way)
+    assert result == surveyed(job, 1 << 20, take_chunk=lambda *_: None)
+    assert result["valid"] is True
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_json_with_a_fault_is_told_alike_by_the_chunk_and_by_the_token(make_job, seed):
+    """The same facts, the same fault at the same place."""
+    chance = random.Random(seed)
+    document = [{"id": 7, "né": 'a\\ "b" \n', "n": [-0.5e-7, None, True, {}, []], "o": {"p": [[1], "é"]}}] * 3
+    content = json.dumps(document, indent=chance.choice([None, 2]), ensure_ascii=chance.random() < 0.5).encode()
+    for _ in range(chance.choice([0, 1, 2])):
+        content = mutant(content, chance)
+    job = make_job(content, content_type=JSON)
+    told = [surveyed(job, size) for size in (1, 11, 64, 1 << 20)]
+    assert told == [surveyed(job, 1 << 20, take_chunk=lambda *_: None)] * 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[1 2]", b"[-]", b"[--1]", b"[- 1]", b"[1.]", b"[1e]", b"[.5]", b"[+1]", b"[1-1]", b"[truetrue]", b"[t]",
+        b"[,]", b"{,}", b"[1,]", b'{"a":1,}', b'{"a":1,2}', b'["a":1]', b'{"a"}', b'{"a":}', b"{1:2}", b"[]]",
+        b'["a""b"]', b"[}", b":", b'"a', b'["\\x"]', b'["\\u12"]', b"[\\n]", b'["\x01"]', b"[\x01]", b'["\t"]',
+        b"[\x7f]", b"[\x85]", "[\u0967]".encode(), b'[{"a":1},2:3]', b'{"a":[1,"b":2]}', b"1 1", b"[1]\0", b'"a" "b"',
+    ],
+)  # fmt: skip
+def test_json_takes_no_more_than_its_grammar_does(make_job, content):
+    """Python's reader, where it is as strict, agrees."""
+    with pytest.raises(ValueError, match=r".+"):
+        json.loads(content.decode(), parse_constant=mock.Mock(side_effect=ValueError("no constant")))
+    assert told(make_job(content, content_type=JSON))["valid"] is False
+
+
+def test_a_string_of_escapes_takes_no_more_memory_than_its_characters(make_job):
+    """Nothing is remembered of each, and a fault behind a million of them is found at once."""
+    whole = told(make_job(b'["' + b'\\"' * 1_000_000 + b'"]', content_type=JSON))
+    assert (whole["valid"], whole["counts"]["strings"]) == (True, 1)
+    broken = told(make_job(b'["' + b'\\"' * 1_000_000 + b'\\x"]', content_type=JSON))
+    assert (broken["valid"], broken["error"]["column"]) == (False, 2)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +211,17 @@ def test_f16_yaml_aliases_are_weighed(make_job):
     assert (result["valid"], result["top_level"], result["keys"]) == (True, "object", ["base", "use", "run"])
     assert result["counts"]["documents"] == 2
     assert (result["counts"]["aliases"], result["counts"]["tags"]) == (1, 1)
+
+
+def test_yaml_of_any_length_is_bounded(make_job, monkeypatch):
+    """Its events are gone through as they come, for so long; an anchor that is given anew weighs what it has now."""
+    monkeypatch.setattr(yaml_text, "WORK_SECONDS", -1.0)
+    result = told(make_job(b"- {id: 1, name: x}\n" * 5000, content_type=YAML))
+    assert (result["valid"], result["truncated"]) == (True, True)
+    assert result["counts"]["objects"] < 1000
+    monkeypatch.undo()
+    heavy = b"- &a [" + b"x, " * 5000 + b"]\n- &a x\n" + b"- *a\n" * 5000
+    assert told(make_job(heavy, content_type=YAML))["counts"]["aliases"] == 5000
 
 
 def test_yaml_that_is_none_says_where(make_job):

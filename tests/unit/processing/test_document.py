@@ -8,6 +8,7 @@ from PIL import Image
 
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import document
+from apps.processing.processors.document import mime
 from tests.unit.processing import real
 
 
@@ -149,6 +150,75 @@ def test_a_message_has_its_parts(make_job):
     assert result["created"] == "2024-05-17T10:00:00+02:00"
     assert result["attachments"] == [{"name": "x.zip", "content_type": "application/zip", "size": 4}]
     assert derived["text"].read_text() == "Hello there"
+
+
+def mail(*parts: bytes, boundary: bytes = b"b", end: bytes = b"--b--\r\n") -> bytes:
+    """A message of these parts."""
+    head = b"Content-Type: multipart/mixed; boundary=" + boundary + b"\r\n\r\nnot shown\r\n"
+    return head + b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts) + end
+
+
+def test_a_message_in_a_message_and_parts_in_parts_are_found(make_job):
+    """What is before the first boundary and behind the last one is no part of it."""
+    inner = mail(
+        b"\r\nin\r\n--not a boundary\r\n--bb\r\n",
+        b"Content-Type: message/rfc822\r\n\r\nSubject: s\r\n\r\nmost in",
+        boundary=b"c",
+        end=b"--c--\r\n",
+    )
+    content = b"From: a@b.c\r\nSubject: x\r\n" + mail(b"\r\nout", inner, b"\r\nlast") + b"not shown either"
+    result, derived = told(make_job(content, content_type="message/rfc822"))
+    lines = [line.strip() for line in derived["text"].read_text().splitlines()]
+    assert lines == ["out", "in", "--not a boundary", "--bb", "", "most in", "last"]
+    assert (result["title"], result["text_truncated"]) == ("x", False)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "cut"),
+    [
+        (mail(b"\r\none two", end=b""), 2, True),
+        (mail(b"\r\none two", b"\r\nthree")[:-12], 3, True),
+        (b"Subject: none", 0, False),
+        (b"Content-Type: multipart/mixed\r\n\r\none two", 0, False),
+        (b"Content-Type: multipart/mixed; boundary=b\r\n\r\none two", 0, False),
+        (mail(b"Subject: no blank line"), 0, False),
+        (mail(b"\r\none", end=b"--b--"), 1, False),
+        (mail(b"\none").replace(b"\r", b""), 1, False),
+        (b"Content-Type: text/plain; name=" + b"\xff" * 9000 + b"\n\none", 0, False),
+    ],
+)
+def test_a_message_that_is_not_as_it_should_be_is_read_as_far_as_it_goes(make_job, content, words, cut):
+    """Without its end, its boundaries or its body."""
+    result, _ = told(make_job(content, content_type="message/rfc822"))
+    assert (result["words"], result["text_truncated"]) == (words, cut)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        mail(*[b"Content-Type: text/plain; name=a\r\n\r\nx"] * 50_000),
+        mail(*[b"Content-Type: message/rfc822\r\n\r\n" * 1000] * 20),
+        mail(*[mail(boundary=b"c", end=b"--c--\r\n")] * 20_000),
+    ],
+)
+def test_a_message_of_any_number_of_parts_is_looked_into_for_so_many(make_job, monkeypatch, content):
+    """No header behind them is read."""
+    heads = []
+    monkeypatch.setattr(mime, "head_of", lambda head, read=mime.head_of: heads.append(head) or read(head))
+    result, _ = told(make_job(content, content_type="message/rfc822"))
+    assert result["text_truncated"] is True
+    assert len(heads) <= document.mail.PARTS + 2
+
+
+def test_a_message_costs_its_length_whatever_its_levels_and_parameters(make_job):
+    """A million lines in a hundred levels, and a name of semicolons, were half a minute each."""
+    began = time.process_time()
+    levels = b"".join(b"Content-Type: multipart/mixed; boundary=B%d\r\n\r\n--B%d\r\n" % (n, n) for n in range(150))
+    told(make_job(levels + b"x\n" * 1_000_000, content_type="message/rfc822"))
+    told(
+        make_job(b'Content-Type: text/plain; name="' + b'\\";' * 100_000 + b"\r\n\r\nx", content_type="message/rfc822")
+    )
+    assert time.process_time() - began < 5
 
 
 def test_a_message_nested_too_deep_is_refused(make_job):

@@ -2,13 +2,16 @@
 
 import io
 import json
+import math
+import struct
+import wave
 
 import av
 import jsonschema
 import pytest
 from PIL import Image
 
-from apps.processing import media
+from apps.processing import frames, media
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import audio, video
 from tests.unit.processing import real
@@ -45,6 +48,31 @@ def test_every_sound_is_measured(make_job, name, codec, rate):
     assert max(high for _, high in waveform["peaks"]) == pytest.approx(42, abs=4)
     if name != "adts":
         assert (result["tags"]["title"], result["tags"]["artist"]) == ("A tone", "Nobody")
+
+
+def wav(frames: list[tuple[int, ...]], rate: int = 44100) -> bytes:
+    """These samples of 16 bits, as they are."""
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as made:
+        made.setnchannels(len(frames[0]))
+        made.setsampwidth(2)
+        made.setframerate(rate)
+        made.writeframes(b"".join(struct.pack(f"<{len(frame)}h", *frame) for frame in frames))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("cycle", [2, 100])
+def test_a_peak_is_that_of_the_loudest_channel(make_job, cycle):
+    """Opposite phases cancel nothing, a rare click is not smoothed, and no tone is too high to be heard."""
+    tone = [int(16384 * math.cos(2 * math.pi * at / cycle)) for at in range(44100)]
+    result, derived = heard(make_job(wav([(sample, -sample) for sample in tone])))
+    assert result["peak_dbfs"] == pytest.approx(-6.02, abs=0.01)
+    peaks = json.loads(derived["waveform"].read_text())["peaks"]
+    assert (min(low for low, _ in peaks), max(high for _, high in peaks)) == (-64, 64)
+    quiet = [(0, 0)] * 44100
+    quiet[30_000] = (0, -32768)
+    assert heard(make_job(wav(quiet)))[0]["peak_dbfs"] == 0.0
+    assert heard(make_job(wav([(0, 0, 0, 0, 0, 0)] * 44100)))[0]["peak_dbfs"] is None
 
 
 def test_a_sound_that_ends_early_is_told_as_far_as_it_goes(make_job):
@@ -155,11 +183,46 @@ def test_a_film_that_was_cut_off_says_so(make_job, form, codec):
     assert video.process(make_job(content[: len(content) * 4 // 5])).result["truncated"] is True
 
 
-def test_a_sound_that_was_cut_off_says_so(make_job):
-    """A WAV tells its length."""
-    content = real.sound("wav", "pcm_s16le")
-    assert audio.process(make_job(content)).result["truncated"] is False
-    assert audio.process(make_job(content[: len(content) // 2])).result["truncated"] is True
+@pytest.mark.parametrize(("form", "codec"), [("wav", "pcm_s16le"), ("mp3", "libmp3lame"), ("mp2", "mp2")])
+def test_a_sound_that_was_cut_off_says_so(make_job, form, codec):
+    """A WAV tells its length; so may an MP3, whose last frame must be whole."""
+    content = real.sound(form, codec)
+    for tags in (b"", b"TAG" + bytes(125), b"APETAGEX" + bytes([0, 0, 0, 0, 32, 0, 0, 0]) + bytes(16)):
+        assert audio.process(make_job(content + tags)).result["truncated"] is False
+    for stop in (len(content) // 2 + 7, len(content) - 1):
+        assert audio.process(make_job(content[:stop])).result["truncated"] is True, stop
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 100, 413, 414, 417])
+def test_a_last_frame_that_is_not_whole_is_found_without_an_index(missing):
+    """In any of its bytes, the header's too."""
+    frame = b"\xff\xfb\x90\x00" + bytes(413)
+    for content, is_cut in ((frame * 50, False), (frame * 50 + frame[:-missing], missing < len(frame))):
+        assert frames.ends_early(io.BytesIO(content), len(content)) is is_cut
+
+
+@pytest.mark.parametrize(("mark", "at"), [(b"Xing", 36), (b"Info", 36), (b"VBRI", 36)])
+def test_an_index_that_tells_of_more_bytes_than_there_are(mark, at):
+    """Wherever its encoder puts it."""
+    frame = b"\xff\xfb\x90\x00" + bytes(413)
+    for told, is_cut in ((50 * 417, False), (51 * 417, True)):
+        number = told.to_bytes(4, "big")
+        index = mark + (bytes(6) + number if mark == b"VBRI" else b"\0\0\0\x03" + bytes(4) + number)
+        content = frame[:at] + index + frame[at + len(index) :] + frame * 49
+        assert frames.ends_early(io.BytesIO(content), len(content)) is is_cut
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\xff", b"\xff\xfb\x90", b"\xff\xfb" * 9000, bytes(9000), b"ID3\4\0\0\x7f\x7f\x7f\x7f",
+        b"TAG" + bytes(125), b"APETAGEX" + b"\xff" * 24, b"999999LYRICS200",
+        (b"\xff\xfb\x90\x00" + bytes(413)) * 9 + bytes(300),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_is_not_taken_for_a_cut(content):
+    """Tags that lie, frames that are none, something else behind the last one."""
+    assert not frames.ends_early(io.BytesIO(content), len(content))
 
 
 @pytest.mark.parametrize(

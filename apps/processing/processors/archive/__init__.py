@@ -7,7 +7,7 @@ from typing import Final
 
 from ...contract import JSON, Job, Outcome
 from .. import fallback
-from . import rar, seven, tar, zip
+from . import packing, rar, seven, tar, zip
 from .listing import Listing
 
 SEVEN: Final = "application/x-7z-compressed"
@@ -68,7 +68,7 @@ def process(job: Job) -> Outcome:
             facts = {"format": "7z", **seven.survey(file, listing)}
         elif job.content_type == RAR:
             facts = {"format": "rar", **rar.survey(file, listing)}
-        elif job.content_type in tar.OPENERS or job.content_type == "application/x-tar":
+        elif job.content_type in packing.OPENERS or job.content_type == "application/x-tar":
             facts = tar.survey(file, job.content_type, listing)
         else:
             return fallback.process(job)

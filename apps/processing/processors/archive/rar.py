@@ -71,7 +71,10 @@ class _Fields:
 
 def _walk_5(file: BinaryIO, at: int, listing: Listing) -> None:
     end = file.seek(0, os.SEEK_END)
-    while at < end and not listing.late():
+    while at < end:
+        if listing.late():
+            listing.truncated = True
+            return
         file.seek(at)
         start = _Fields(file.read(7))
         start.take(4)
@@ -129,7 +132,10 @@ def _extra_5(fields: _Fields) -> tuple[bool, str | None]:
 
 def _walk_4(file: BinaryIO, at: int, listing: Listing) -> None:
     end = file.seek(0, os.SEEK_END)
-    while at < end and not listing.late():
+    while at < end:
+        if listing.late():
+            listing.truncated = True
+            return
         file.seek(at)
         head = file.read(7)
         if len(head) < 7:

@@ -17,6 +17,10 @@ from .listing import Entry, Listing
 
 MAGIC: Final = b"7z\xbc\xaf\x27\x1c"
 HEADER_BYTES: Final = 32 * 1024 * 1024  # of a header, packed or not
+PACKED_HEADERS: Final = 4  # one in the other
+ITEMS: Final = 1_000_000  # entries, or what they are packed in
+CODERS: Final = 64
+CHECKED_TAKES: Final = 0x10000
 MEMORY_BYTES: Final = 128 * 1024 * 1024
 AES: Final = b"\x06\xf1\x07\x01"
 LZMA_1: Final = b"\x03\x01\x01"
@@ -45,11 +49,16 @@ class _Folder:
 class _Reader:
     """The header's bytes, in order. Everything raises _Broken at their end."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, listing: Listing) -> None:
         self._data = data
+        self._listing = listing
         self._at = 0
+        self._takes = 0
 
     def take(self, size: int) -> bytes:
+        self._takes += 1
+        if self._takes % CHECKED_TAKES == 0 and self._listing.late():
+            raise ProcessingFailed("archive_too_large")
         piece = self._data[self._at : self._at + size]
         if len(piece) < size:
             raise _Broken
@@ -76,23 +85,39 @@ class _Reader:
             raise _Broken
         return found
 
+    def items(self) -> int:
+        """A number of things that are kept."""
+        found = self.count()
+        if found > ITEMS:
+            raise ProcessingFailed("archive_too_large")
+        return found
+
+    def coders(self) -> int:
+        """A number of steps in which something is packed."""
+        found = self.count()
+        if found > CODERS:
+            raise _Broken
+        return found
+
     def bits(self, count: int) -> list[bool]:
         data = self.take((count + 7) // 8)
         return [bool(data[index // 8] & 0x80 >> index % 8) for index in range(count)]
 
     def known(self, count: int) -> list[bool]:
         """Which of so many are told: all, or those of a bit field."""
+        if count > ITEMS:
+            raise ProcessingFailed("archive_too_large")
         return [True] * count if self.byte() else self.bits(count)
 
 
 def survey(file: BinaryIO, listing: Listing) -> dict[str, JSON]:
     """Take in the entries. Raises ProcessingFailed."""
     try:
-        header = _header(file)
+        header = _header(file, listing)
         if header is None:
             listing.encrypted = True  # even the names are
         elif header:
-            _take(_Reader(header), listing)
+            _take(_Reader(header, listing), listing)
     except (_Broken, lzma.LZMAError, OverflowError, struct.error) as error:
         raise ProcessingFailed("archive_broken") from error
     except MemoryError as error:
@@ -100,7 +125,7 @@ def survey(file: BinaryIO, listing: Listing) -> dict[str, JSON]:
     return {}
 
 
-def _header(file: BinaryIO) -> bytes | None:
+def _header(file: BinaryIO, listing: Listing) -> bytes | None:
     """The unpacked header; nothing for an empty archive, None where it is encrypted."""
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -111,19 +136,17 @@ def _header(file: BinaryIO) -> bytes | None:
     if not size:
         return b""
     header = _piece(file, 32 + offset, size, end)
-    while header[:1] == b"\x17":
-        packed_at, packed_sizes, folders = _streams(_reader_after(header))
+    for _ in range(PACKED_HEADERS):
+        if header[:1] != b"\x17":
+            return header
+        packed_at, packed_sizes, folders = _streams(_Reader(header[1:], listing))
         if len(folders) != 1 or not packed_sizes:
             raise _Broken
         if folders[0].encrypted:
             return None
         packed = _piece(file, 32 + packed_at, packed_sizes[0], end)
         header = _unpacked(packed, folders[0])
-    return header
-
-
-def _reader_after(header: bytes) -> _Reader:
-    return _Reader(header[1:])
+    raise _Broken  # a header may hold itself
 
 
 def _piece(file: BinaryIO, at: int, size: int, end: int) -> bytes:
@@ -161,7 +184,7 @@ def _streams(reader: _Reader) -> tuple[int, list[int], list[_Folder]]:
     at, sizes, folders = 0, [], list[_Folder]()
     while (kind := reader.byte()) != 0:
         if kind == 6:
-            at, count = reader.number(), reader.count()
+            at, count = reader.number(), reader.items()
             while (inner := reader.byte()) != 0:
                 if inner == 9:
                     sizes = [reader.number() for _ in range(count)]
@@ -185,13 +208,13 @@ def _digests(reader: _Reader, count: int) -> None:
 def _folders(reader: _Reader) -> list[_Folder]:
     if reader.byte() != 11:
         raise _Broken
-    count = reader.count()
+    count = reader.items()
     if reader.byte():  # told elsewhere
         raise _Broken
     folders, outputs = [], []
     for _ in range(count):
         coders, ins, outs = [], 0, 0
-        for _ in range(reader.count()):
+        for _ in range(reader.coders()):
             flags = reader.byte()
             method = reader.take(flags & 15)
             inner, outer = (reader.count(), reader.count()) if flags & 0x10 else (1, 1)
@@ -222,7 +245,7 @@ def _substreams(reader: _Reader, folders: list[_Folder]) -> None:
     kind = reader.byte()
     if kind == 13:
         for folder in folders:
-            folder.streams = reader.count()
+            folder.streams = reader.items()
         kind = reader.byte()
     if kind == 9:
         for folder in folders:
@@ -264,11 +287,11 @@ def _take(reader: _Reader, listing: Listing) -> None:
 
 
 def _files(reader: _Reader, folders: list[_Folder], listing: Listing) -> None:
-    count = reader.count()
+    count = reader.items()
     names, empty, times, attributes = [""] * count, [False] * count, [None] * count, [0] * count
     moments: list[str | None] = list(times)
     while (kind := reader.byte()) != 0:
-        inner = _Reader(reader.take(reader.count()))
+        inner = _Reader(reader.take(reader.count()), listing)
         if kind == 14:
             empty = inner.bits(count)
         elif kind == 17 and not inner.byte():

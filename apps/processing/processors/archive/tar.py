@@ -2,69 +2,26 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import tarfile
-import zlib
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, Final, cast
 
-import zstandard
-
 from ...contract import JSON, ProcessingFailed
 from .listing import Entry, Listing
+from .packing import BROKEN, OPENERS, Packed
 
 HEAD_BYTES: Final = 512
 SEEN_BYTES: Final = 2 * 1024**3  # unpacked bytes that are gone through at most
 READ_BYTES: Final = 1024 * 1024
-MEMORY_BYTES: Final = 128 * 1024 * 1024  # that a packed file may ask for to be unpacked
 TEXT_BYTES: Final = 500
-
-BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, ValueError)
-
-
-def _lzma(file: BinaryIO) -> BinaryIO:
-    return cast(BinaryIO, _Unpacked(file, lzma.LZMADecompressor(memlimit=MEMORY_BYTES)))
-
-
-def _zstd(file: BinaryIO) -> BinaryIO:
-    unpacking = zstandard.ZstdDecompressor(max_window_size=MEMORY_BYTES)
-    return cast(BinaryIO, unpacking.stream_reader(file, read_across_frames=True))
-
-
-OPENERS: Final[dict[str, Callable[[BinaryIO], BinaryIO]]] = {
-    "application/gzip": lambda file: cast(BinaryIO, gzip.GzipFile(fileobj=file)),
-    "application/x-bzip2": lambda file: cast(BinaryIO, bz2.BZ2File(file)),
-    "application/x-xz": _lzma,
-    "application/zstd": _zstd,
-}
-
-
-class _Unpacked:
-    """A file unpacked by a decompressor that bounds its memory, which lzma.LZMAFile does not."""
-
-    def __init__(self, file: BinaryIO, decompressor: lzma.LZMADecompressor) -> None:
-        self._file = file
-        self._decompressor = decompressor
-
-    def read(self, size: int) -> bytes:
-        """The next bytes; none at the end. Raises LZMAError and EOFError."""
-        while not self._decompressor.eof:
-            data = self._file.read(READ_BYTES) if self._decompressor.needs_input else b""
-            if self._decompressor.needs_input and not data:
-                raise EOFError("it ends too early")
-            if piece := self._decompressor.decompress(data, size):
-                return piece
-        return b""
+EXTENDED_BYTES: Final = 64 * 1024
 
 
 class Bounded(io.RawIOBase):
     """What a stream unpacks to, counted: past the bounds it is a bomb, or simply over."""
 
-    def __init__(self, stream: BinaryIO, listing: Listing) -> None:
+    def __init__(self, stream: BinaryIO | Packed, listing: Listing) -> None:
         self._stream = stream
         self._listing = listing
         self.seen = 0
@@ -82,6 +39,7 @@ class Bounded(io.RawIOBase):
             return 0
         data = self._stream.read(min(len(view), READ_BYTES))
         view[: len(data)] = data
+        self.cut = self.cut or getattr(self._stream, "cut", False)
         self.seen += len(data)
         self._listing.check(self.seen)
         return len(data)
@@ -92,7 +50,7 @@ def survey(file: BinaryIO, content_type: str, listing: Listing) -> dict[str, JSO
     opener = OPENERS.get(content_type)
     packing = content_type.rpartition("/")[2].removeprefix("x-") if opener else None
     try:
-        stream = Bounded(opener(file) if opener else file, listing)
+        stream = Bounded(opener(file, listing.late) if opener else file, listing)
         head = _fill(stream, HEAD_BYTES)
     except BROKEN as error:
         raise ProcessingFailed("archive_broken") from error
@@ -148,9 +106,18 @@ def is_tar(head: bytes) -> bool:
     return told == sum(head[:148]) + 8 * 32 + sum(head[156:512])
 
 
+class _Info(tarfile.TarInfo):
+    """An entry. Older Pythons search its extended header in the square of its length, which is bounded therefore."""
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > EXTENDED_BYTES:
+            raise tarfile.ReadError("its extended header is too long")
+        return super()._proc_pax(archive)  # type: ignore[misc,no-any-return]
+
+
 def _tar(whole: BinaryIO, stream: Bounded, listing: Listing) -> None:
     try:
-        with tarfile.open(fileobj=whole, mode="r|", errorlevel=0) as archive:
+        with tarfile.open(fileobj=whole, mode="r|", errorlevel=0, tarinfo=_Info) as archive:
             for info in archive:
                 listing.add(_entry(info))
                 archive.members = []  # type: ignore[attr-defined]  # it would remember them all
@@ -176,17 +143,16 @@ def _entry(info: tarfile.TarInfo) -> Entry:
 
 
 def _single(whole: BinaryIO, stream: Bounded, file: BinaryIO, content_type: str, listing: Listing) -> None:
-    size = 0
     try:
-        while data := whole.read(READ_BYTES):
-            size += len(data)
-    except BROKEN as error:
-        if not size:
-            raise ProcessingFailed("archive_broken") from error
+        while whole.read(READ_BYTES):
+            pass
+    except BROKEN:
         listing.truncated = True
     listing.truncated = listing.truncated or stream.cut
+    if listing.truncated and not stream.seen:
+        raise ProcessingFailed("archive_broken")
     name = _gzip_name(file) if content_type == "application/gzip" else ""
-    listing.add(Entry(name=name, size=size))
+    listing.add(Entry(name=name, size=stream.seen))
 
 
 def _gzip_name(file: BinaryIO) -> str:

@@ -10,6 +10,10 @@ from ...contract import JSON, Job, ProcessingFailed
 from .limits import DEPTH, KEYS, NAME_CHARACTERS
 
 MAX_BYTES: Final = 8 * 1024 * 1024
+# A key of so many parts, which the reader takes the square of their number for; looked for where one may begin.
+LONG_KEY: Final = re.compile(
+    rb"(?<![\w\-.\"'])(?:(?:[\w-]++|\"[^\"\n]{0,200}\"|'[^'\n]{0,200}')[ \t]*+\.[ \t]*+){%d}" % DEPTH
+)
 PLACE: Final = re.compile(r"\(at line (\d+), column (\d+)\)")
 
 
@@ -19,14 +23,19 @@ def survey(job: Job) -> dict[str, JSON]:
         raise ProcessingFailed("data_too_large")
     document: dict[str, Any] = {}
     fault: dict[str, JSON] | None = None
+    content = job.path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    if LONG_KEY.search(content):
+        raise ProcessingFailed("data_too_deep")
     try:
-        document = tomllib.loads(job.path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
+        document = tomllib.loads(content.decode())
     except UnicodeDecodeError:
         fault = {"line": 1, "column": 1, "message": "TOML is UTF-8, and this is not."}
     except tomllib.TOMLDecodeError as error:
         place = PLACE.search(str(error))
         line, column = (int(place[1]), int(place[2])) if place else (1, 1)
         fault = {"line": line, "column": column, "message": PLACE.sub("", str(error)).strip()[:NAME_CHARACTERS]}
+    except ValueError:
+        fault = {"line": 1, "column": 1, "message": "A number in it has too many digits."}
     except RecursionError as error:
         raise ProcessingFailed("data_too_deep") from error
     counts = {"objects": 0, "arrays": 0, "scalars": 0, "keys": 0}

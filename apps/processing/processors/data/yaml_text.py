@@ -31,49 +31,47 @@ class _Tree:
 
     def take(self, event: yaml.Event) -> None:
         """The next event. Raises ProcessingFailed for what is nested too deep, or would unfold without end."""
-        if isinstance(event, yaml.DocumentStartEvent):
-            self.counts["documents"] += 1
-            self._weights.clear()
-        elif isinstance(event, yaml.AliasEvent):
-            self.counts["aliases"] += 1
-            self._key(event, "alias")
-            self._add(self._weights.get(event.anchor or "", 1))
+        if isinstance(event, yaml.ScalarEvent):
+            self.counts["scalars"] += 1
+            self._node(event, "scalar")
+            if event.anchor:
+                self._weights.pop(event.anchor, None)
+            self._add(1)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            sort = "object" if isinstance(event, yaml.MappingStartEvent) else "array"
+            self.counts[f"{sort}s"] += 1
+            self._node(event, sort)
+            self._open.append((event.anchor, 1))
+            self.depth = max(self.depth, len(self._open))
+            if self.depth > DEPTH:
+                raise ProcessingFailed("data_too_deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, weight = self._open.pop()
             if anchor:
                 self._weights[anchor] = weight
             self._add(weight)
-        elif isinstance(event, yaml.NodeEvent):
-            self._node(event)
+        elif isinstance(event, yaml.AliasEvent):
+            self.counts["aliases"] += 1
+            self._key(None)
+            self._add(self._weights.get(event.anchor or "", 1))
+        elif isinstance(event, yaml.DocumentStartEvent):
+            self.counts["documents"] += 1
+            self._weights.clear()
 
-    def _node(self, event: yaml.NodeEvent) -> None:
-        anchor = event.anchor
-        self.counts["anchors"] += bool(anchor)
-        self.counts["tags"] += bool(getattr(event, "tag", None))
-        sort = "scalar"
-        if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            sort = "object" if isinstance(event, yaml.MappingStartEvent) else "array"
-            self.counts[f"{sort}s"] += 1
-        else:
-            self.counts["scalars"] += 1
+    def _node(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, sort: str) -> None:
+        if event.anchor:
+            self.counts["anchors"] += 1
+        if event.tag:
+            self.counts["tags"] += 1
         if self.top is None:
             self.top = sort
-        self._key(event, sort)
-        if sort == "scalar":
-            if anchor:
-                self._weights[anchor] = 1
-            self._add(1)
-            return
-        self._open.append((anchor, 1))
-        self.depth = max(self.depth, len(self._open))
-        if self.depth > DEPTH:
-            raise ProcessingFailed("data_too_deep")
+        self._key(event.value if isinstance(event, yaml.ScalarEvent) else None)
 
-    def _key(self, event: yaml.NodeEvent, sort: str) -> None:
+    def _key(self, name: str | None) -> None:
         if len(self._open) == 1 and self.top == "object" and self.counts["documents"] == 1:
             self._is_key = not self._is_key
-            if self._is_key and sort == "scalar" and len(self.keys) < KEYS:
-                self.keys.append(str(getattr(event, "value", ""))[:NAME_CHARACTERS])
+            if self._is_key and name is not None and len(self.keys) < KEYS:
+                self.keys.append(name[:NAME_CHARACTERS])
 
     def _add(self, weight: int) -> None:
         if weight > EXPANDED:

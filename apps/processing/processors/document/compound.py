@@ -24,7 +24,9 @@ RECORDS: Final = 500_000
 ATTACHMENTS: Final = 50
 
 # What olefile and struct raise for containers and streams that lie.
-BROKEN = (OSError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, struct.error)
+BROKEN = (
+    OSError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RecursionError, struct.error,
+)  # fmt: skip
 
 WORD: Final = "application/msword"
 SLIDES: Final = "application/vnd.ms-powerpoint"

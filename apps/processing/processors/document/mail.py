@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import email
-import email.errors
 import email.header
-import email.policy
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from ...contract import JSON, Derived, Job, ProcessingFailed
+from ...contract import JSON, Derived, Job
 from .gathered import FACT_CHARACTERS, Gathered, codec_of
+from .mime import HEAD_END, UNREADABLE, Part, Parts, body_of, head_of
 from .web import HtmlReader
 
 READ_BYTES: Final = 32 * 1024 * 1024
 PARTS: Final = 500
 ATTACHMENTS: Final = 50
 BODY_BYTES: Final = 8 * 1024 * 1024
-NESTED_BOUNDARIES: Final = 200
-
-UNREADABLE: Final = (LookupError, ValueError, UnicodeError, AttributeError, TypeError, email.errors.MessageError)
+DATE_CHARACTERS: Final = 200
 
 
 def read(job: Job, gathered: Gathered) -> list[Derived]:
@@ -29,27 +25,20 @@ def read(job: Job, gathered: Gathered) -> list[Derived]:
     with job.path.open("rb") as file:
         content = file.read(READ_BYTES)
     gathered.cut = job.size > READ_BYTES
-    if content.lower().count(b"content-type: multipart/") > NESTED_BOUNDARIES:
-        raise ProcessingFailed("document_too_large", "The message has more parts in parts than this service follows.")
-    try:
-        message = email.message_from_bytes(content, policy=email.policy.compat32)
-    except (*UNREADABLE, RecursionError) as error:
-        raise ProcessingFailed("document_broken") from error
+    end = HEAD_END.search(content)
+    message = head_of(content[: end.start()] if end else content)
     gathered.fact("title", _header(message, "Subject"))
     gathered.fact("author", _header(message, "From"))
     gathered.facts["to"] = _header(message, "To")
     with contextlib.suppress(TypeError, ValueError, IndexError, OverflowError):
-        gathered.fact("created", parsedate_to_datetime(str(message.get("Date", ""))).isoformat())
+        gathered.fact("created", parsedate_to_datetime(str(message.get("Date", ""))[:DATE_CHARACTERS]).isoformat())
     attachments: list[JSON] = []
     plain: list[str] = []
     pages: list[str] = []
-    for number, part in enumerate(message.walk()):
-        if number >= PARTS or gathered.late():
-            gathered.cut = True
-            break
-        if part.is_multipart():
-            continue
-        _part(part, attachments, plain, pages)
+    parts = Parts(content, PARTS, gathered.late)
+    for part in parts:
+        _part(content, part, attachments, plain, pages)
+    gathered.cut = gathered.cut or parts.cut
     gathered.facts["attachments"] = attachments
     for text in plain:
         gathered.write(text + "\n")
@@ -60,19 +49,20 @@ def read(job: Job, gathered: Gathered) -> list[Derived]:
     return []
 
 
-def _part(part: Message, attachments: list[JSON], plain: list[str], pages: list[str]) -> None:
+def _part(content: bytes, part: Part, attachments: list[JSON], plain: list[str], pages: list[str]) -> None:
+    head = part.head
     try:
-        name, sort = part.get_filename(), part.get_content_type()
-        payload = part.get_payload(decode=True)
+        name, sort = head.get_filename(), head.get_content_type()
+        attached, charset = head.get_content_disposition() == "attachment", head.get_content_charset()
+        body = body_of(content, part)
     except UNREADABLE:
         return
-    content = payload if isinstance(payload, bytes) else b""
-    if name is not None or part.get_content_disposition() == "attachment" or not sort.startswith("text/"):
+    if name is not None or attached or not sort.startswith("text/"):
         if len(attachments) < ATTACHMENTS:
             shown = _decoded(str(name or ""))[:200]
-            attachments.append({"name": shown, "content_type": sort[:127], "size": len(content)})
+            attachments.append({"name": shown, "content_type": sort[:127], "size": len(body)})
         return
-    text = content[:BODY_BYTES].decode(codec_of(part.get_content_charset()) or "utf-8", "replace")
+    text = body[:BODY_BYTES].decode(codec_of(charset) or "utf-8", "replace")
     (pages if sort == "text/html" else plain).append(text)
 
 

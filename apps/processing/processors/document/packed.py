@@ -84,7 +84,7 @@ def parse(content: bytes, start: Start, end: Callable[[str], None], text: Callab
     parser.buffer_text = True
     try:
         parser.Parse(content, True)
-    except expat.ExpatError:
+    except (expat.ExpatError, LookupError, ValueError):  # these two for an encoding that expat asks Python for
         return False
     return True
 
@@ -104,13 +104,13 @@ def facts_of(content: bytes, gathered: Gathered) -> None:
         open_.append(name)
         said.clear()
         for key in ("page-count", "slide-count"):
-            if attributes.get(key, "").isdigit():
+            if attributes.get(key, "").isdecimal():
                 gathered.facts.setdefault("pages", int(attributes[key][:9]))
 
     def end(name: str) -> None:
         value = "".join(said).strip()
         fact = names.get(name)
-        if fact == "pages" and value.isdigit():
+        if fact == "pages" and value.isdecimal():
             gathered.facts.setdefault("pages", int(value[:9]))
         elif fact and fact != "pages":
             gathered.fact(fact, value)
@@ -148,7 +148,7 @@ def _paragraphs(content: bytes, gathered: Gathered) -> None:
         elif name == "pStyle":
             match = HEADING.search(attributes.get("val", ""))
             level = int(match[1]) if match else 1 if attributes.get("val") == "Title" else level
-        elif name == "outlineLvl" and attributes.get("val", "").isdigit() and int(attributes["val"][:2]) < 9:
+        elif name == "outlineLvl" and attributes.get("val", "").isdecimal() and int(attributes["val"][:2]) < 9:
             level = int(attributes["val"][:2]) + 1
         elif name in ("tab", "br", "cr"):
             said.append("\t" if name == "tab" else "\n")
@@ -256,7 +256,7 @@ def _open_text(content: bytes, gathered: Gathered) -> None:
         if name in ("p", "h"):
             said.clear()
             given = attributes.get("outline-level", "1")
-            level = (int(given[:2]) if given.isdigit() else 1) if name == "h" else 0
+            level = (int(given[:2]) if given.isdecimal() else 1) if name == "h" else 0
         elif name == "page":
             pages += 1
         elif name in ("tab", "line-break", "s"):

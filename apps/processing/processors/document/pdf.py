@@ -6,6 +6,7 @@ Whether it is damaged, endless or a bomb is told by what PDFium says, and by the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import pypdfium2
@@ -45,20 +46,20 @@ def _read(document: Any, job: Job, gathered: Gathered) -> list[Derived]:
     if not pages:
         raise ProcessingFailed("document_broken", "The document has no page that can be read.")
     gathered.facts["pages"] = pages
-    about = document.get_metadata_dict(skip_empty=True)
+    about = {name: _said(document.get_metadata_value, name) for name in document.METADATA_KEYS}
     gathered.fact("title", about.get("Title"))
     gathered.fact("author", about.get("Author"))
     gathered.fact("subject", about.get("Subject"))
     gathered.fact("made_by", about.get("Producer") or about.get("Creator"))
-    gathered.fact("created", moment(about.get("CreationDate", "")))
-    gathered.fact("modified", moment(about.get("ModDate", "")))
+    gathered.fact("created", moment(about["CreationDate"]))
+    gathered.fact("modified", moment(about["ModDate"]))
     version = document.get_version()
     gathered.fact("version", f"{version // 10}.{version % 10}" if version else None)
     _attachments(document, gathered)
     for number, mark in enumerate(document.get_toc(max_depth=10)):
         if number >= OUTLINE:
             break
-        gathered.head(mark.get_title() or "", mark.level + 1)
+        gathered.head(_said(mark.get_title), mark.level + 1)
     job.report(10)
     for number in range(min(pages, TEXT_PAGES)):
         if gathered.late():
@@ -69,11 +70,19 @@ def _read(document: Any, job: Job, gathered: Gathered) -> list[Derived]:
     return _picture(document, job)
 
 
+def _said(ask: Callable[..., str | None], *given: str) -> str:
+    """What PDFium says, in its UTF-16 that may be none; nothing then."""
+    try:
+        return ask(*given) or ""
+    except UnicodeDecodeError:
+        return ""
+
+
 def _attachments(document: Any, gathered: Gathered) -> None:
     names = []
     for index in range(min(document.count_attachments(), ATTACHMENTS)):
         try:
-            names.append(str(document.get_attachment(index).get_name())[:200])
+            names.append(_said(document.get_attachment(index).get_name)[:200])
         except pypdfium2.PdfiumError:
             continue
     if names:

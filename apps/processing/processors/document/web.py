@@ -14,6 +14,7 @@ READ_BYTES: Final = 64 * 1024 * 1024
 CHUNK_CHARACTERS: Final = 64 * 1024
 UNCLOSED_CHARACTERS: Final = 1024 * 1024  # of a tag that does not end
 DECLARED: Final = re.compile(rb"<meta[^>]{0,200}charset=[\"']?([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
+NO_CHARACTER: Final = re.compile(r"&#(?:[0-9]{10,}|[xX][0-9a-fA-F]{10,});?")  # more digits than any has
 SILENT: Final = frozenset({"script", "style", "template", "noscript", "svg", "math", "head"})
 BLOCKS: Final = frozenset(
     {
@@ -38,6 +39,7 @@ class HtmlReader(HTMLParser):
 
     def read(self, text: str) -> None:
         """Take a page in, as far as the bounds allow."""
+        text = NO_CHARACTER.sub("\ufffd", text)
         for at in range(0, len(text), CHUNK_CHARACTERS):
             self.feed(text[at : at + CHUNK_CHARACTERS])
             if self._gathered.late() or len(self.rawdata) > UNCLOSED_CHARACTERS:
@@ -46,6 +48,13 @@ class HtmlReader(HTMLParser):
         # What is still open at the end is no tag. Tried again from each "<" on, it would take the square of its length.
         self.rawdata = self.rawdata.replace("<", " ")
         self.close()
+
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """What begins with `<![`: a comment where it is nothing that Python's parser knows, which it asserts it is."""
+        try:
+            return int(super().parse_marked_section(i, report))
+        except AssertionError:
+            return self.parse_bogus_comment(i)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """A tag opens."""
