@@ -57,7 +57,7 @@ class Part:
     """
 
     name: str
-    unit: str  # what `needed` counts
+    unit: str  # what `needed` counts, one of it
     needed: int
     utilisation: float
     full_at: float
@@ -240,7 +240,7 @@ def _web(demand: Demand, deployment: Deployment, costs: Costs, mean_bytes: float
     needed = max(1, math.ceil(core_seconds / deployment.utilisation))
     return Part(
         name="web",
-        unit="processes",
+        unit="process",
         needed=needed,
         utilisation=core_seconds / needed,
         full_at=max(0.0, (needed - others) / upload),
@@ -254,7 +254,7 @@ def _web(demand: Demand, deployment: Deployment, costs: Costs, mean_bytes: float
 def _live(demand: Demand, deployment: Deployment, costs: Costs) -> Part:
     """Each process hears every event of its readers' feeds: more processes do not make it hear less of one feed."""
     if not demand.readers:
-        return Part(name="live", unit="processes", needed=0, utilisation=0.0, full_at=math.inf, alone=False)
+        return Part(name="live", unit="process", needed=0, utilisation=0.0, full_at=math.inf, alone=False)
     events = demand.uploads * costs.file_events
 
     def load_of(processes: int) -> float:
@@ -264,7 +264,10 @@ def _live(demand: Demand, deployment: Deployment, costs: Costs) -> Part:
         return costs.live_event * heard + costs.live_frame * readers / demand.feeds
 
     few, most = 1, demand.readers
-    while few < most:  # the fewest that are not too busy; one a reader where no number is enough
+    if events * load_of(most) > deployment.utilisation:  # no number is enough: as many as the sending alone would take
+        sending = events * costs.live_frame * demand.readers / demand.feeds
+        few = most = min(most, max(1, math.ceil(sending / deployment.utilisation)))
+    while few < most:  # the fewest that are not too busy
         middle = (few + most) // 2
         if events * load_of(middle) <= deployment.utilisation:
             most = middle
@@ -273,7 +276,7 @@ def _live(demand: Demand, deployment: Deployment, costs: Costs) -> Part:
     load = load_of(few)
     return Part(
         name="live",
-        unit="processes",
+        unit="process",
         needed=few,
         utilisation=events * load,
         full_at=1 / (costs.file_events * load),
@@ -289,7 +292,7 @@ def _feed(demand: Demand, costs: Costs) -> Part:
     events = demand.uploads * costs.file_events / demand.feeds
     return Part(
         name="a feed",
-        unit="stream" if demand.feeds == 1 else "streams",
+        unit="stream",
         needed=demand.feeds,
         utilisation=events * costs.live_event if demand.readers else 0.0,
         full_at=demand.feeds / (costs.file_events * costs.live_event) if demand.readers else math.inf,
@@ -303,7 +306,7 @@ def _worker(demand: Demand, deployment: Deployment, costs: Costs, kinds: Mapping
     child = max(costs.kinds[kind].peak_bytes for kind in kinds)
     return Part(
         name="worker",
-        unit="processes",
+        unit="process",
         needed=queue.servers,
         utilisation=queue.utilisation,
         full_at=queue.servers / queue.service_seconds,
@@ -319,7 +322,7 @@ def _dispatcher(demand: Demand, deployment: Deployment, costs: Costs) -> Part:
     full_at = deployment.dispatchers * costs.dispatcher_messages_per_second
     return Part(
         name="dispatcher",
-        unit="leading",
+        unit="leader",
         needed=deployment.dispatchers,
         utilisation=demand.uploads / full_at,
         full_at=full_at,
@@ -336,7 +339,7 @@ def _database(demand: Demand, deployment: Deployment, costs: Costs, connections:
     core_seconds = demand.uploads * upload + others
     return Part(
         name="database, cores",
-        unit="cores",
+        unit="core",
         needed=math.ceil(core_seconds / deployment.utilisation),
         utilisation=core_seconds / deployment.database_cores,
         full_at=max(0.0, (deployment.database_cores - others) / upload),
@@ -351,7 +354,7 @@ def _connections(demand: Demand, deployment: Deployment, connections: Mapping[st
     used = sum(connections.values())
     return Part(
         name="database, connections",
-        unit="connections",
+        unit="connection",
         needed=used,
         utilisation=used / deployment.database_connections,
         full_at=demand.uploads * deployment.database_connections / used,
@@ -393,7 +396,7 @@ def _redis_room(demand: Demand, deployment: Deployment, costs: Costs, memory: Ma
     per_upload = (used - fixed) / demand.uploads
     return Part(
         name="Redis, memory",
-        unit="servers",
+        unit="server",
         needed=math.ceil(used / deployment.redis_bytes),
         utilisation=used / deployment.redis_bytes,
         full_at=max(0.0, (deployment.redis_bytes - fixed) / per_upload),

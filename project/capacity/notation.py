@@ -13,6 +13,7 @@ UNITS: Final = {
 }
 MIX_TOLERANCE: Final = 0.001
 SECONDS_OF_DAY: Final = 86400
+LEAST_SECONDS: Final = 0.0001  # that are worth telling apart
 
 
 class BadInput(ValueError):
@@ -92,7 +93,9 @@ def said_seconds(value: float) -> str:
     """A time with three digits: `18.3 ms`, `4.2 s`, `without end`."""
     if math.isinf(value):
         return "without end"
-    if value and value < 1:
+    if 0 < value < LEAST_SECONDS:
+        return f"less than {said(LEAST_SECONDS * 1000)} ms"
+    if 0 < value < 1:
         return f"{said(value * 1000)} ms"
     return f"{said(value)} s"
 

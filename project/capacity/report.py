@@ -38,7 +38,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     demand, deployment = plan.demand, plan.deployment
     mix = ", ".join(f"{kind} {share:.0%}" for kind, share in demand.mix.items())
     yield f"{said(demand.uploads)} uploads/s: {mix}."
-    yield f"{said(demand.readers)} readers of {said(demand.feeds)} feed{'s' * (demand.feeds > 1)}; a second:"
+    yield f"{_counted(demand.readers, 'reader')} of {_counted(demand.feeds, 'feed')}; a second:"
     yield (
         f"{said(demand.polls)} unchanged polls, {said(demand.lists)} lists, {said(demand.downloads)} downloads. "
         f"Costs of {plan.date}, {plan.machine}."
@@ -75,7 +75,7 @@ def _lines(plan: Plan) -> Iterator[str]:
         f"Waiting for one of {said(waits.workers)} workers at {waits.utilisation:.0%} "
         f"(service {said_seconds(waits.service_seconds)}, its scv {waits.service_scv:.2g}):"
     )
-    yield f"{waits.waiting_probability:.2g} of all wait; mean {said_seconds(waits.mean_seconds)}, {percentiles}."
+    yield f"{waits.waiting_probability:.1%} of all wait; mean {said_seconds(waits.mean_seconds)}, {percentiles}."
     yield ""
     yield from _listed("Database connections", plan.connections, said)
     yield from _listed(f"Redis: {said(plan.redis_commands)} commands/s", plan.redis_memory, said_bytes)
@@ -92,13 +92,18 @@ def _lines(plan: Plan) -> Iterator[str]:
 def _row(part: Part) -> tuple[str, ...]:
     return (
         part.name,
-        f"{said(part.needed)} {part.unit}",
+        _counted(part.needed, part.unit),
         f"{part.utilisation:.0%}",
         f"{said(part.full_at)}/s" if math.isfinite(part.full_at) else "-",
         said(part.core_seconds) if part.core_seconds else "",
         said_bytes(part.memory_bytes) if part.memory_bytes else "",
         part.seen_by,
     )
+
+
+def _counted(count: int, one: str) -> str:
+    many = f"{one}es" if one.endswith("s") else f"{one}s"
+    return f"{said(count)} {one if count == 1 else many}"
 
 
 def _listed(what: str, found: Mapping[str, Any], said_as: Any) -> Iterator[str]:

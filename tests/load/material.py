@@ -43,12 +43,11 @@ def prose(size: int, seed: int = 1) -> bytes:
 @cache
 def photo(width: int, height: int) -> Image.Image:
     """A picture with shapes and grain, that packs as photographs do."""
-    shapes = Image.effect_noise((width // 64 + 1, height // 64 + 1), 90).resize(
-        (width, height), Image.Resampling.BICUBIC
-    )
-    grain = Image.effect_noise((width, height), 12)
+    coarse = (width // 64 + 1, height // 64 + 1)
+    grain = Image.effect_noise((width, height), 24)
     light = Image.linear_gradient("L").resize((width, height))
-    return Image.merge("RGB", [Image.blend(shapes, grain, 0.3), Image.blend(shapes, light, 0.5), grain])
+    shapes = [Image.effect_noise(coarse, 90).resize((width, height), Image.Resampling.BICUBIC) for _ in "RGB"]
+    return Image.merge("RGB", [Image.blend(Image.blend(shape, light, 0.3), grain, 0.3) for shape in shapes])
 
 
 def _table(rows: int) -> bytes:

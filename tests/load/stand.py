@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +31,7 @@ from tests.servers import own_postgres, valkey
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_SECONDS = 120.0
+WAITED_SECONDS = 0.1  # a file that has been there for so long has been sent, and waits for a worker
 SANDBOX = "apps.processing.sandbox"
 
 
@@ -252,13 +254,19 @@ class Stand:
 
 
 def gaps(lives: Sequence[Life]) -> list[float]:
-    """Seconds from the end of a file to the next claim, of all the times that a file was waiting meanwhile."""
-    claims = sorted(lives, key=lambda life: life.claimed_at)
+    """Seconds from the end of a file to the claim that follows it, where that file had been waiting meanwhile.
+
+    With several workers an end and a claim may be of different ones; each claim follows one end, so the sum is right.
+    """
+    claims = deque(sorted(lives, key=lambda life: life.claimed_at))
     found = []
-    for life in lives:
-        after = [each for each in claims if each.claimed_at > life.done_at]
-        if after and after[0].uploaded_at < life.done_at - 0.1:  # it had long been sent
-            found.append(after[0].claimed_at - life.done_at)
+    for done_at in sorted(life.done_at for life in lives):
+        while claims and (
+            claims[0].claimed_at <= done_at or claims[0].uploaded_at > claims[0].claimed_at - WAITED_SECONDS
+        ):
+            claims.popleft()
+        if claims and claims[0].uploaded_at < done_at - WAITED_SECONDS:
+            found.append(claims.popleft().claimed_at - done_at)
     return found
 
 

@@ -144,3 +144,4 @@ def test_a_measurement_is_put_between_its_marks():
     assert anew == "before\n<!-- simulation -->\nnew | \\1\n<!-- end of simulation -->\nafter\n"
     with pytest.raises(ValueError, match="no marks for load"):
         quoted.replaced(page, "load", "new")
+    assert "<!-- simulation -->\n" in (ROOT / "docs" / "capacity.md").read_text()
