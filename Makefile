@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults corpus fuzz lint types imports check bench requirements clean
+.PHONY: help run test faults corpus fuzz lint types imports check bench costs simulate requirements clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -55,6 +55,12 @@ $(VENV)/peers/installed: requirements/peers.txt | $(BIN)/python
 	@$(VENV)/peers/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
 	  -r requirements/peers.txt
 	@touch $@
+
+costs: $(VENV)/dev  ## what one of each thing costs on this machine, for `manage.py capacity` (minutes; Linux)
+	@exec $(BIN)/python -m tests.load.costs $(COSTS)
+
+simulate: $(VENV)/dev  ## the real service beside its simulation, then a thousand workers (minutes; Linux)
+	@exec $(BIN)/python -m tests.load.simulate --write $(SIMULATE)
 
 corpus: $(VENV)/dev  ## DIR=folder: every file of it through a running service, and what became of each
 	@exec $(BIN)/python -m tests.load.corpus "$(DIR)"

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import jsonschema
+import pytest
 
 import project.settings
 from apps.files import errors, faults
@@ -12,6 +13,7 @@ from apps.files.models import Kind
 from apps.processing import kinds
 from apps.processing.contract import FAILURE_CODES, KINDS
 from project.management.commands import kinds as kinds_command
+from tests.load import quoted
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -122,3 +124,24 @@ def test_the_version_is_one():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert project.settings.SPECTACULAR_SETTINGS["VERSION"] == version
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("page", quoted.PAGES, ids=lambda path: path.name)
+def test_the_quoted_capacity_is_what_the_command_says(page):
+    """Every output of `manage.py capacity` in the documents is the command's own, with the figures of today.
+
+    `python -m tests.load.quoted` makes them anew.
+    """
+    text = page.read_text()
+    assert len(quoted.BLOCK.findall(text)) == text.count("$ python manage.py capacity")
+    assert quoted.made_anew(text) == text
+
+
+def test_a_measurement_is_put_between_its_marks():
+    """What a run of the simulation says takes the place of what the last one said, and of nothing else."""
+    page = "before\n<!-- simulation -->\nold\n<!-- end of simulation -->\nafter\n"
+    anew = quoted.replaced(page, "simulation", "new | \\1\n")
+    assert anew == "before\n<!-- simulation -->\nnew | \\1\n<!-- end of simulation -->\nafter\n"
+    with pytest.raises(ValueError, match="no marks for load"):
+        quoted.replaced(page, "load", "new")
+    assert "<!-- simulation -->\n" in (ROOT / "docs" / "capacity.md").read_text()
