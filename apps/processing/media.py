@@ -7,7 +7,10 @@ type, from a list without any that read other files, and it gets an open file, s
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import math
+import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any, BinaryIO, Final
@@ -79,6 +82,19 @@ FORMATS: Final[Mapping[str, str]] = {
 BROKEN = (av.error.FFmpegError, ValueError, OverflowError, ZeroDivisionError, EOFError, UnicodeError, AssertionError)
 
 
+class _Bytes(io.BufferedReader):
+    """The file as FFmpeg reads it: to be sent where no file reaches is the file's fault, and none of the disk's."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """As files do. Raises ValueError for a place that is none."""
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.EOVERFLOW):
+                raise ValueError("there is no such place") from error
+            raise
+
+
 @contextlib.contextmanager
 def opened(job: Job, kind: str) -> Iterator[Any]:
     """The container, of a type in `FORMATS`. Raises ProcessingFailed where it cannot be opened."""
@@ -93,7 +109,7 @@ def opened(job: Job, kind: str) -> Iterator[Any]:
     if name == "mp4":
         options |= {"enable_drefs": "0", "use_absolute_path": "0"}
     with contextlib.ExitStack() as stack:
-        file: BinaryIO = stack.enter_context(job.path.open("rb"))
+        file: BinaryIO = stack.enter_context(_Bytes(io.FileIO(job.path)))
         try:
             container = stack.enter_context(
                 av.open(file, mode="r", format=name, options=options, metadata_errors="replace")

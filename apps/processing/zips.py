@@ -204,7 +204,10 @@ def chunks(file: BinaryIO, member: Member, limit_bytes: int) -> Iterator[bytes]:
         raise MemberUnreadable("it is encrypted")
     if member.method not in (STORED, DEFLATED):
         raise MemberUnreadable(f"it is packed by method {member.method}")
-    file.seek(member.offset)
+    try:
+        file.seek(member.offset)
+    except (OSError, OverflowError, ValueError) as error:  # farther than any file reaches
+        raise MemberUnreadable("it is nowhere") from error
     head = file.read(30)
     if len(head) < 30 or not head.startswith(LOCAL):
         raise MemberUnreadable("it is not where the directory says")

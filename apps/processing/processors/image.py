@@ -8,6 +8,7 @@ to `fallback`.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import struct
@@ -218,6 +219,10 @@ _DECODER_ERRORS: Final = (
 )
 
 
+# Without a number an OSError is Pillow's own word; these are the system's for a seek to where the file tells it to go.
+_NO_PLACE: Final = (None, errno.EINVAL, errno.EOVERFLOW)
+
+
 @contextmanager
 def _faults_of_the_file(job: Job) -> Iterator[None]:
     """Pillow's many exceptions, as what is wrong with the file; those of the disk pass through."""
@@ -230,7 +235,7 @@ def _faults_of_the_file(job: Job) -> Iterator[None]:
     except NotImplementedError as error:
         raise ProcessingFailed("image_unsupported") from error
     except _DECODER_ERRORS as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in _NO_PLACE:
             raise
         raise ProcessingFailed(_code_of(error, job)) from error
 

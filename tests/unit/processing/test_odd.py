@@ -11,9 +11,9 @@ import zlib
 import pytest
 from PIL import Image
 
-from apps.processing import extents
+from apps.processing import extents, zips
 from apps.processing.contract import ProcessingFailed
-from apps.processing.processors import archive, data, document, image
+from apps.processing.processors import archive, audio, data, document, image
 from apps.processing.processors.archive import listing
 from tests.unit.processing import compounds, real
 
@@ -155,6 +155,48 @@ def test_a_pdf_whose_title_is_no_text_has_none(make_job, title):
     content = real.pdf(1).replace(b"(A title)", title).replace(b"(Beginning)", title)
     result = outcome(document.process, make_job(content))
     assert (result["title"], result["outline"], result["author"]) == (None, [], "An author")
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (
+            b"\x0a\x05\x01\x08" + bytes(4) + b"\x09\0\x09\0" + bytes(53) + b"\x03" + b"\x0a\0" + bytes(100),
+            "image/vnd.zbrush.pcx",
+        ),
+        (b"MM\0+\0\x08\0\0" + b"\xff" * 8 + bytes(40), "image/tiff"),
+    ],
+)
+def test_a_picture_that_points_outside_of_itself_is_broken(make_job, content, content_type):
+    """Before its beginning, or farther than any file reaches."""
+    assert outcome(image.process, make_job(content, content_type=content_type)).startswith("image_")
+
+
+def test_a_sound_that_points_farther_than_files_reach_is_broken(make_job):
+    """By the length of a chunk before its samples."""
+    content = bytearray(real.sound("caf", "pcm_s16le"))
+    at = content.find(b"data")
+    content[at:at] = b"free" + (2**63 - 1).to_bytes(8, "big")
+    assert outcome(audio.process, make_job(bytes(content), content_type="audio/x-caf")) == "audio_broken"
+
+
+@pytest.mark.parametrize("offset", [2**63 - 1, 2**63, 2**64 - 1])
+def test_a_member_that_is_farther_away_than_files_reach_is_not_read(make_job, offset):
+    """By the wide offset of its directory."""
+    content = real.packed({"word/document.xml": "<x/>", "inner.zip": real.packed({"a": "b"})})
+    at = content.find(zips.ENTRY)
+    entries, end = b"", content.find(zips.END)
+    while content.startswith(zips.ENTRY, at):
+        name_bytes = int.from_bytes(content[at + 28 : at + 30], "little")
+        extra = struct.pack("<HHQ", 1, 8, offset)
+        entries += content[at : at + 30] + struct.pack("<H", len(extra)) + content[at + 32 : at + 42] + b"\xff" * 4
+        entries += content[at + 46 : at + 46 + name_bytes] + extra
+        at += 46 + name_bytes
+    start = content.find(zips.ENTRY)
+    tail = content[end : end + 12] + struct.pack("<LL", len(entries), start) + content[end + 20 :]
+    content = content[:start] + entries + tail
+    assert outcome(document.process, make_job(content, content_type=DOCX)) == "document_broken"
+    assert outcome(archive.process, make_job(content, content_type="application/zip"))["entries"] == 2
 
 
 @pytest.mark.parametrize("offset", ["+99999999999999999999:00", "+²:00", "-24:00"])
