@@ -19,8 +19,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -260,6 +262,7 @@ class Proof:
             self.foreign_pages_are_refused,
             self.nginx_speaks_the_same_errors,
             self.scaled_parts_share_the_work,
+            self.a_rolling_restart_fails_no_request,
             self.a_part_may_move,
             self.web_finishes_what_is_under_way,
             self.an_idle_socket_stays_open,
@@ -532,7 +535,7 @@ class Proof:
 
     def scaled_parts_share_the_work(self) -> str:
         """Two of each part: requests reach both web containers, and both workers are there."""
-        self.compose.up("--scale", "web=2", "--scale", "worker=2", "--scale", "live=2")
+        self.compose.up("--scale", "web=2", "--scale", "worker=4", "--scale", "live=2")
         since = str(int(time.time()))
 
         def both_answer() -> bool:
@@ -548,7 +551,57 @@ class Proof:
                 newest = self.client.get("/files/?page_size=1")["results"][0]["id"]
                 hold(newest == file["id"], "an upload that was answered is missing from a list")
             self.known[self.client.processed(file)["id"]] = file["sha256"]
-        return "web, live and worker, two of each; either lists what the other answered"
+        return "two web and two live, four workers; either web lists what the other answered"
+
+    def a_rolling_restart_fails_no_request(self) -> str:
+        """One web container after the other is restarted while clients upload and list: every request is answered."""
+        over, wrong = threading.Event(), list[str]()
+        done: dict[str, str] = {}
+
+        def work(number: int) -> None:
+            count = 0
+            while not over.is_set():
+                content = text_of(-1000 * (number + 1) - count)
+                status, _, body = self.client.request("POST", f"/upload/?filename=roll-{number}-{count}.txt", content)
+                if status == 201:
+                    file = json.loads(body)
+                    done[file["id"]] = file["sha256"]
+                else:
+                    wrong.append(f"POST {status}")
+                status, _, _ = self.client.request("GET", "/files/?page_size=1")
+                if status != 200:
+                    wrong.append(f"GET {status}")
+                count += 1
+
+        seen = set[str]()
+
+        def listen(stream: ClientConnection) -> None:
+            for frame in frames(stream, 240):
+                if frame["type"] == "file.processed":
+                    seen.add(frame["subject"])
+                if over.is_set() and seen >= set(done):
+                    return
+
+        with self.client.socket() as stream, ThreadPoolExecutor(9) as threads:
+            hold(next(frames(stream, 10))["type"] == "hello", "no hello")
+            listening = threads.submit(listen, stream)
+            working = [threads.submit(work, number) for number in range(8)]
+            try:
+                for container in self.compose.containers("web"):
+                    self.compose.docker("restart", "--timeout", "15", container)
+                    poll("it is healthy again", 60, lambda it=container: self._is_healthy(it))
+            finally:
+                over.set()
+            for each in working:
+                each.result()  # a connection that broke raises here
+            hold(not wrong, f"{len(wrong)} of {2 * len(done)} requests failed: {sorted(set(wrong))}")
+            self._one_more()  # so that there is one more frame to come
+            listening.result()
+        self.known |= done
+        return f"{2 * len(done)} requests answered, {len(done)} uploads seen processed by another node"
+
+    def _is_healthy(self, container: str) -> bool:
+        return bool(self.compose.inspect(container)["State"]["Health"]["Status"] == "healthy")
 
     def a_part_may_move(self) -> str:
         """With the first web and live containers gone, nginx finds the second ones, at other addresses."""
