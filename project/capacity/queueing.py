@@ -3,9 +3,9 @@
 M/M/c is Erlang's: A. K. Erlang, "Solution of some problems in the theory of probabilities of significance in automatic
 telephone exchanges" (1917). M/G/c and G/G/c have no closed form; here is the approximation of Allen and Cunneen
 (A. O. Allen, "Probability, Statistics, and Queueing Theory with Computer Science Applications", 2nd edition, Academic
-Press 1990, section 5.3), which is Kingman's for c = 1 (J. F. C. Kingman, "The single server queue in heavy traffic",
-1961): the mean wait of M/M/c times half the sum of the squared coefficients of variation of the times between arrivals
-and of the service. Kingman's heavy-traffic limit makes the wait of those who wait exponential; the percentiles rest on
+Press 1990), which is Kingman's for c = 1 (J. F. C. Kingman, "The single server queue in heavy traffic", 1961): the mean
+wait of M/M/c times half the sum of the squared coefficients of variation of the times between arrivals and of the
+service. Kingman's heavy-traffic limit makes the wait of those who wait exponential; the percentiles rest on
 that. It is exact for M/M/c and an estimate for anything else. The formulas hold for a queue that has been running at
 one rate for long: not for a burst, and not for the hour after one.
 """

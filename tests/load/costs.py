@@ -349,7 +349,8 @@ async def _shown(running: Stand, sockets: int, found: Found | None) -> tuple[int
 
 
 def lists(running: Stand, found: Found) -> None:
-    """What a list, an unchanged list and a download take of `web` and the database."""
+    """What a list, an unchanged list and a download take of `web` and the database, which has no other work then."""
+    running.stop("worker")
     running.query("VACUUM ANALYZE files_file")
     (_, headers, page) = asyncio.run(_asked(running, "/files/"))
     tag = {"If-None-Match": headers["etag"]}

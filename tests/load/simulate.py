@@ -153,10 +153,10 @@ def calibrated(running: Stand, workers: int, message: float, chance: random.Rand
         ids += ids_of(send(running, file.name, file.content, 1))
     crowd = running.ended(ids)
     between = statistics.fmean(gaps(crowd))
-    passing = statistics.median(life.claimed_at - life.uploaded_at for _, life in alone)
+    passing = statistics.fmean(life.claimed_at - life.uploaded_at for _, life in alone)
     shape = Shape(
         workers=workers,
-        web_seconds=statistics.median(life.uploaded_at - sent_at for sent_at, life in alone),
+        web_seconds=statistics.fmean(life.uploaded_at - sent_at for sent_at, life in alone),
         passing_seconds=max(0.0, passing - message),
         message_seconds=message,
         between_seconds=between,

@@ -279,6 +279,8 @@ def test_numbers_are_said_shortly():
     assert notation.said_bytes(1536) == "1.5 KiB"
     assert notation.said_bytes(3e18) == "2,665 PiB"
     assert notation.said_seconds(0.0123) == "12.3 ms"
+    assert notation.said_seconds(1e-17) == "less than 0.1 ms"
+    assert notation.said_seconds(0) == "0 s"
     assert notation.said_seconds(math.inf) == "without end"
 
 
