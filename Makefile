@@ -47,8 +47,12 @@ imports: $(VENV)/dev  ## the direction of imports
 
 check: lint types imports test  ## all of the above
 
-bench: $(VENV)/dev $(VENV)/peers/installed  ## requests a second, beside what else one might pick (needs wrk; Node if it is there)
+bench: $(VENV)/dev $(VENV)/bench $(VENV)/peers/installed  ## BENCH="--only lists": what it takes, beside its peers (needs wrk)
 	@exec $(BIN)/python -m tests.load.measure $(BENCH)
+
+$(VENV)/bench: requirements/bench.txt | $(VENV)/dev
+	@$(PIP) -r requirements/bench.txt
+	@touch $@
 
 $(VENV)/peers/installed: requirements/peers.txt | $(BIN)/python
 	@$(BIN)/python -m venv $(VENV)/peers
@@ -69,7 +73,7 @@ fuzz: $(VENV)/dev  ## SECONDS=600 DIR=folder: mutants of files, each in a child 
 	@exec $(BIN)/python -m tests.load.fuzz --seconds $(or $(SECONDS),600) $(if $(DIR),--folder "$(DIR)")
 
 requirements: $(VENV)/dev  ## compile requirements/*.in into pinned *.txt
-	@for name in base production embedded dev peers; do \
+	@for name in base production embedded dev bench peers; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    requirements/$$name.in --output-file requirements/$$name.txt || exit 1; done
 

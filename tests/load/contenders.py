@@ -1,43 +1,55 @@
 """Who is measured: this service as it ships, and what else one might pick, each a small and honest program.
 
-Every one of them commits its row and sends its task before it answers. `serving` starts one with a database, a Redis
-and a folder of its own, pinned to core 0.
+Every one of them commits its row and sends its task before it answers; two more, nginx and a bare ASGI application, do
+neither, and are the limits. `serving.serving` starts one.
 """
 
-import contextlib
 import os
-import re
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-import psycopg2
+from tests.load.database import execute
+from tests.load.processes import ROOT
+from tests.load.report import OURS
 
-from tests.ports import free_port
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / "tests" / "load" / "peers"
 PYTHON = str(Path(sys.prefix) / "peers" / "bin" / "python")  # where `make bench` puts it
-OURS = "Filewire"
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or ""
+NGINX_LIMIT, SINK_LIMIT = "limit: nginx PUT", "limit: bare ASGI, uvicorn"
 UVICORN = ("-m", "uvicorn", "--no-access-log", "--log-level=warning")
 
 TABLE = """CREATE TABLE upload (id uuid PRIMARY KEY, file text NOT NULL, uploaded_at timestamptz NOT NULL,
     processed boolean NOT NULL); CREATE INDEX ON upload (uploaded_at DESC)"""
 SEED = """INSERT INTO {table} (id, file, uploaded_at, processed)
     SELECT gen_random_uuid(), 'name-' || n || '.txt', now() - n * interval '1 second', true
-    FROM generate_series(1, %s) AS n"""
+    FROM generate_series(%s, %s) AS n"""
+# One in ten is an image, one in a thousand has failed; ids, as the list's order, follow the moments of uploading.
 OUR_SEED = """INSERT INTO files_file (id, file, name, size, content_type, declared_content_type, kind, sha256,
-    uploaded_at, processed, status, progress, attempt, derived, request_id, version, changed_at, due_at, losses, faults)
+    uploaded_at, processed, status, progress, attempt, derived, error, request_id, version, changed_at, due_at, losses,
+    faults)
     SELECT (lpad(to_hex((1.7e12 + n)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' ||
-      substr(md5(n::text), 4, 15))::uuid, 'x', 'name-' || n || '.txt', n, 'text/plain', '', 'text',
-      repeat('0', 64), now(), true, 'processed', 100, 1, '{{}}', '', 3, now(), now(), 0, 0
-    FROM generate_series(1, %s) AS n"""
+      substr(md5(n::text), 4, 15))::uuid, 'x', 'name-' || n || '.txt', n, 'text/plain', '',
+      CASE WHEN mod(n, 10) = 0 THEN 'image' ELSE 'text' END, repeat('0', 64), to_timestamp((1.7e12 + n) / 1000),
+      mod(n, 1000) <> 7, CASE WHEN mod(n, 1000) = 7 THEN 'failed' ELSE 'processed' END, 100, 1, '{{}}',
+      CASE WHEN mod(n, 1000) = 7 THEN '{{"code": "unreadable", "detail": "It is broken."}}'::jsonb END,
+      '', 3, now(), now(), 0, 0
+    FROM generate_series(%s, %s) AS n"""
+NGINX_CONFIG = """daemon off; worker_processes 1; pid {data}/../nginx.pid; error_log stderr error; {user}
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_requests 100000000; client_max_body_size 0;
+  client_body_temp_path {temporary}; proxy_temp_path {temporary}/p; fastcgi_temp_path {temporary}/f;
+  uwsgi_temp_path {temporary}/u; scgi_temp_path {temporary}/s;
+  server {{
+    listen 127.0.0.1:{port}; root {data};
+    location / {{ dav_methods PUT DELETE; create_full_put_path on; }}
+  }}
+}}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +58,15 @@ class Contender:
 
     name: str
     command: Callable[[int], Sequence[str]]
-    table: str = "upload"
+    table: str | None = "upload"
     seed: str = SEED
     environment: dict[str, str] = field(default_factory=dict)
     prepare: Callable[[dict[str, str], str], None] | None = None
+    raw: bool = False  # whether it takes a body that is the file itself
+    form: bool = True
+    put: bool = False
+    durable: bool = True  # whether it can be told to make files so before it answers
+    probe: str = "/files/"
 
 
 def _fast(name: str, **environment: str) -> Contender:
@@ -57,7 +74,7 @@ def _fast(name: str, **environment: str) -> Contender:
         name=name,
         command=lambda port: [PYTHON, *UVICORN, f"--port={port}", "tests.load.peers.fast:application"],
         environment=environment,
-        prepare=lambda environment, database: _execute(database, TABLE),
+        prepare=lambda environment, database: execute(database, TABLE),
     )
 
 
@@ -67,10 +84,20 @@ def _make_plain(environment: dict[str, str], database: str) -> None:
 
 
 def _make_node(environment: dict[str, str], database: str) -> None:
-    _execute(database, TABLE)
+    execute(database, TABLE)
     if not (PEERS / "node" / "node_modules").is_dir():
         command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
         subprocess.run(command, cwd=PEERS / "node", check=True)
+
+
+def _make_nginx(environment: dict[str, str], database: str) -> None:
+    data = Path(environment["DATA"])
+    temporary = data.with_name(f"{data.name}-bodies")
+    temporary.mkdir()
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = NGINX_CONFIG.format(data=data, temporary=temporary, port=environment["PORT"], user=user)
+    data.with_name("nginx.conf").write_text(config)
+    environment["NGINX_CONF"] = str(data.with_name("nginx.conf"))
 
 
 _PLAIN = "tests.load.peers.plain"
@@ -80,6 +107,7 @@ EVERY = (
         command=lambda port: [sys.executable, "manage.py", "web", "--migrate", f"--port={port}"],
         table="files_file",
         seed=OUR_SEED,
+        raw=True,
     ),
     Contender(
         name="Django + DRF + Celery, uvicorn",
@@ -106,122 +134,36 @@ EVERY = (
     ),
 )  # fmt: skip
 
+LIMITS = (
+    Contender(
+        name=NGINX_LIMIT,
+        command=lambda port: ["sh", "-c", f'exec {NGINX} -e stderr -c "$NGINX_CONF"'],
+        prepare=_make_nginx,
+        table=None,
+        raw=True,
+        form=False,
+        put=True,
+        durable=False,
+        probe="/",
+    ),
+    Contender(
+        name=SINK_LIMIT,
+        command=lambda port: [PYTHON, *UVICORN, f"--port={port}", "tests.load.peers.sink:application"],
+        table=None,
+        raw=True,
+        durable=False,
+        probe="/",
+    ),
+)
 
-def contenders(only: Sequence[str]) -> list[Contender]:
+
+def contenders(only: Sequence[str], *, limits: bool = False) -> list[Contender]:
     """This service, and the peers whose names contain one of the words; all whose programs are there, without any."""
-    found = [each for each in EVERY[1:] if not only or any(word.lower() in each.name.lower() for word in only)]
+    found = [*EVERY[1:], *(LIMITS if limits else ())]
+    if only:
+        found = [each for each in found if any(word.lower() in each.name.lower() for word in only)]
     if not shutil.which("node"):
         found = [each for each in found if "Node" not in each.name]
+    if not NGINX:
+        found = [each for each in found if each.name != NGINX_LIMIT]
     return [EVERY[0], *found]
-
-
-class Server:
-    """One program under load."""
-
-    def __init__(
-        self, contender: Contender, url: str, data: Path, database: str, process: subprocess.Popen[bytes]
-    ) -> None:
-        self.name, self.url, self._data, self._database = contender.name, url, data, database
-        self._table, self._seed = contender.table, contender.seed
-        self._process = psutil.Process(process.pid)
-
-    def rows(self) -> int:
-        """How many uploads the database has."""
-        with contextlib.closing(psycopg2.connect(self._database)) as connection, connection.cursor() as cursor:
-            cursor.execute(f"SELECT count(*) FROM {self._table}")
-            return int(cursor.fetchone()[0])
-
-    def files(self) -> int:
-        """How many uploads the storage has."""
-        return sum(len(names) for folder, _, names in os.walk(self._data) if not folder.endswith(".d"))
-
-    def cpu_seconds(self) -> float:
-        """What the server has spent so far, with all it started."""
-        spent = [each.cpu_times() for each in (self._process, *self._process.children(recursive=True))]
-        return sum(times.user + times.system for times in spent)
-
-    def entity_tag(self) -> str:
-        """The list's validator."""
-        with urllib.request.urlopen(f"{self.url}/files/", timeout=30) as response:
-            return str(response.headers["ETag"])
-
-    def seed(self, rows: int) -> None:
-        """Fill the list with finished files, as large as a service grows."""
-        _execute(self._database, self._seed.format(table=self._table), rows)
-        _execute(self._database, f"VACUUM ANALYZE {self._table}")
-
-
-def _execute(database: str, statement: str, *parameters: object) -> None:
-    with contextlib.closing(psycopg2.connect(database)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-
-
-def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """The command on one core, where there is a choice."""
-    choice = (os.cpu_count() or 1) > 1 and shutil.which("taskset")
-    return ["taskset", "-c", str(core), *command] if choice else list(command)
-
-
-@contextlib.contextmanager
-def serving(contender: Contender, work: Path, database: str, redis: str, *, fsync: bool) -> Iterator[Server]:
-    """The contender, answering, with a database, a Redis and a folder of its own."""
-    name = re.sub(r"\W+", "_", contender.name.lower())
-    _execute(database, f"CREATE DATABASE {name}")
-    port, data, own = free_port(), work / name, re.sub(r"/[^/]*$", f"/{name}", database)
-    data.mkdir()
-    environment = {
-        "DATABASE_URL": own,
-        "REDIS_URL": redis,
-        "FILEWIRE_DATA_DIR": str(data),
-        "DATA": str(data),
-        "PORT": str(port),
-        "SECRET_KEY": "of no use",
-        "FSYNC": "on" if fsync else "off",
-        "FILEWIRE_FSYNC": "on" if fsync else "off",
-        "MALLOC_MMAP_THRESHOLD_": "33554432",
-        "MALLOC_TRIM_THRESHOLD_": "67108864",
-        **contender.environment,
-    }
-    if contender.name == OURS:
-        environment["DJANGO_SETTINGS_MODULE"] = "project.settings"
-    if contender.prepare is not None:
-        contender.prepare(environment, own)
-    with contextlib.ExitStack() as stack:
-        url = f"http://127.0.0.1:{port}"
-        log = work / f"{name}.log"
-        process = stack.enter_context(_running(pinned(0, contender.command(port)), environment, log))
-        _await_answer(f"{url}/files/", process, log)
-        if contender.name == OURS:
-            # As deployed: a dispatcher sends what comes in. Its cost is not the web core's.
-            dispatcher = pinned(1, [sys.executable, "manage.py", "dispatcher"])
-            stack.enter_context(_running(dispatcher, environment, work / "dispatcher.log"))
-            data = data / "files" / "blobs"
-        yield Server(contender, url, data, own, process)
-
-
-@contextlib.contextmanager
-def _running(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _await_answer(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends_at = time.monotonic() + 30
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).read()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > ends_at:
-                raise SystemExit(f"no answer from {url}:\n{log.read_text()[-3000:]}") from None
-            time.sleep(0.05)
-        else:
-            return

@@ -1,7 +1,7 @@
 """The baseline: what `startproject`, DRF's and Celery's own documentation leads to. A ModelSerializer, `.delay()`.
 
 Run as `uvicorn tests.load.peers.plain:application` or `gunicorn tests.load.peers.plain:wsgi`, with DATABASE_URL,
-REDIS_URL and DATA in the environment.
+REDIS_URL and DATA in the environment. FSYNC=on makes the bytes durable before the answer.
 """
 
 import os
@@ -92,7 +92,12 @@ class Uploads(generics.ListCreateAPIView):
 
     def perform_create(self, serializer):
         """Save, then send the task."""
-        process.delay(str(serializer.save().pk))
+        upload = serializer.save()
+        if os.environ.get("FSYNC") == "on":
+            descriptor = os.open(upload.file.path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        process.delay(str(upload.pk))
 
 
 urlpatterns = [path("upload/", Uploads.as_view()), path("files/", Uploads.as_view())]

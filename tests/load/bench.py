@@ -1,0 +1,62 @@
+"""What all parts of the measurement share: its options, its PostgreSQL, its folder, its results."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.load.contenders import EVERY, Contender, contenders
+from tests.load.report import Results
+from tests.load.serving import Server, serving
+
+TEXT_LINE = b"the quick brown fox jumps over the lazy dog\n"
+TRIVIAL = b"A trivial file, for which next to nothing is to be done.\n"
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path, database: str) -> None:
+        self.options, self.folder, self.database = options, folder, database
+        self.results = Results()
+        self.capacity: float = 0.0  # uploads a second, as the part that measured it left it
+        self.materials = folder / "materials"
+        self.materials.mkdir()
+
+    @contextlib.contextmanager
+    def ours(self, **how: Any) -> Iterator[Server]:
+        """This service."""
+        with serving(EVERY[0], self.folder, self.database, **how) as server, explained(server):
+            yield server
+
+    @contextlib.contextmanager
+    def all(self, chosen: Sequence[Contender], **how: Any) -> Iterator[list[Server]]:
+        """This service and these peers, all running, so that they are measured in turn."""
+        with contextlib.ExitStack() as stack:
+            servers = []
+            for contender in chosen:
+                server = stack.enter_context(serving(contender, self.folder, self.database, **how))
+                stack.enter_context(explained(server))
+                servers.append(server)
+            yield servers
+
+    def contenders(self, *, limits: bool = False) -> list[Contender]:
+        """Who takes part."""
+        return contenders(self.options.peers, limits=limits)
+
+    def say(self, text: str) -> None:
+        """Progress, where someone looks."""
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def explained(server: Server) -> Iterator[None]:
+    """What the server's processes said, when the block fails."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, SystemExit) or server.name in str(error):
+            print(f"{server.name}: {error}\n{server.logs()}", file=sys.stderr)
+        raise

@@ -1,0 +1,98 @@
+"""Lists over many rows, at two sizes: the first page, one deep in the middle, filtered, unchanged, and under uploads.
+
+Before each load one page is asked for and looked at; what wrk then gets must be as large as that page.
+"""
+
+import json
+
+from tests.load.bench import Bench
+from tests.load.latency import uploading
+from tests.load.report import OURS
+from tests.load.serving import Server
+from tests.load.wrk import measured
+
+CONNECTIONS = 16
+PAGE = 50
+UPLOADS_A_SECOND = 10
+
+
+def run(bench: Bench) -> None:
+    """Every size, every kind of list, every contender that has it, in turn, round after round."""
+    with bench.all(bench.contenders()) as servers:
+        for rows in sorted(bench.options.rows):
+            for server in servers:
+                bench.say(f"lists: {rows:,} rows for {server.name}")
+                server.seed(rows)
+            for number in range(bench.options.rounds):
+                bench.say(f"lists, round {number + 1}, {rows:,} rows")
+                one_round(bench, servers, rows)
+
+
+def one_round(bench: Bench, servers: list[Server], rows: int) -> None:
+    """Each list once."""
+    for server in servers:
+        keep(bench, server, rows, "first page", "/files/")
+    ours = servers[0]
+    assert ours.name == OURS
+    keep(bench, ours, rows, "deep page", deep(ours, rows))
+    keep(bench, ours, rows, "`status=processed`", "/files/?status=processed")
+    keep(bench, ours, rows, "`kind=text`", "/files/?kind=text")
+    keep(
+        bench,
+        ours,
+        rows,
+        "`status=failed`, one row in 1,000",
+        "/files/?status=failed",
+        wanted=min(PAGE, (rows + 993) // 1000),
+    )
+    unchanged(bench, ours, rows)
+    for server in servers:
+        with uploading(bench, server, UPLOADS_A_SECOND):
+            keep(bench, server, rows, f"first page, {UPLOADS_A_SECOND} uploads a second beside it", "/files/")
+    # so that the next round's lists, and the next size, are of the rows that were made for them
+    for server in servers:
+        server.forget_uploads()
+
+
+def keep(bench: Bench, server: Server, rows: int, what: str, path: str, wanted: int = PAGE) -> None:
+    """One list under load."""
+    with server.open(path) as answer:
+        body = answer.read()
+    page = json.loads(body)
+    if len(page["results"]) != wanted:
+        raise SystemExit(f"{server.name}: {path} has {len(page['results'])} results, not {wanted}")
+    found = measured(server.tree, f"{server.url}{path}", CONNECTIONS, bench.options.seconds)
+    if not 0.8 * len(body) < found["answer_bytes"] < 1.2 * len(body) + 1000:
+        raise SystemExit(f"{server.name}: {path} is {len(body)} bytes, but answers had {found['answer_bytes']:.0f}")
+    add(bench, server, rows, what, found)
+
+
+def unchanged(bench: Bench, server: Server, rows: int) -> None:
+    """A poll whose list is what it was: 304 each time."""
+    with server.open("/files/") as answer:
+        tag = answer.headers["ETag"]
+    found = measured(
+        server.tree, f"{server.url}/files/", CONNECTIONS, bench.options.seconds, headers={"If-None-Match": tag}
+    )
+    if found["answer_bytes"] > 1500:
+        raise SystemExit(f"{server.name}: an unchanged list was sent again ({found['answer_bytes']:.0f} bytes)")
+    add(bench, server, rows, "unchanged (`If-None-Match`)", found)
+
+
+def add(bench: Bench, server: Server, rows: int, what: str, figures: dict[str, float]) -> None:
+    """Keep what was found."""
+    title = f"list of {PAGE} over {rows:,} rows: {what}"
+    bench.results.add("lists", title, server.name, figures, size=rows, family=f"list: {what}")
+
+
+def deep(server: Server, rows: int) -> str:
+    """The address of the page after the row in the middle, by a cursor as the API makes them; looked at once."""
+    ids = server.ask("SELECT id FROM files_file ORDER BY id DESC LIMIT 2 OFFSET %s", rows // 2)
+    path = f"/files/?cursor=o{str(ids[0][0]).replace('-', '')}"
+    page = server.get(path)
+    if page["results"][0]["id"] != str(ids[1][0]):
+        raise SystemExit(f"{path} begins with {page['results'][0]['id']}, not with {ids[1][0]}")
+    following = server.get(page["next"].removeprefix(server.url))
+    if following["results"][0]["id"] >= page["results"][-1]["id"]:
+        raise SystemExit(f"what follows {path} is not older")
+    return path

@@ -1,0 +1,75 @@
+"""The harness itself, run for real with tiny numbers: `python -m tests tests/load/test_bench.py` (a minute or two)."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.load import report
+from tests.load.processes import ROOT
+from tests.load.report import OURS, Load, Spec
+
+SPEC = Spec(columns=(("seconds", "seconds", 1),), by="seconds", less_is_better=True)
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+@pytest.mark.filterwarnings("default")
+def test_a_smoke_run_measures_every_part(tmp_path: Path):
+    """`make bench BENCH=--quick` ends well, checks what it measures, and says that its figures mean nothing."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "tests.load.measure", "--quick", "--peers", "bare ASGI", "--output",
+            str(tmp_path / "tables.md"), "--json", str(tmp_path / "found.json"), "--plots", str(tmp_path),
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    tables = (tmp_path / "tables.md").read_text()
+    assert tables in done.stdout
+    assert "The server on core 0" in tables
+    assert "A smoke run" in tables
+    found = json.loads((tmp_path / "found.json").read_text())
+    parts = {load["part"] for load in found["loads"]}
+    assert parts == {"uploads", "large", "lists", "latency", "fanout", "worker", "overload"}
+    for load in found["loads"]:
+        ours = next(rounds for who, rounds in load["rounds"].items() if who.startswith(OURS))
+        assert all(value >= 0 for one in ours for value in one.values()), load
+    assert "Growth of cost" in tables
+
+
+def loads() -> list[Load]:
+    """Two sizes of one family: here ten times the size costs ten times as much, there nothing more."""
+    made = []
+    for size, here, there in ((10, 1.0, 2.0), (100, 10.0, 2.0)):
+        rounds = {OURS: [{"seconds": here}] * 3, "another": [{"seconds": there}] * 2 + [{"seconds": 2 * there}]}
+        made.append(Load(part="a", title=f"{size}", spec=SPEC, size=size, family="f", rounds=rounds))
+    return made
+
+
+def test_growth_is_the_power_of_the_size():
+    """Linear is 1, constant is 0."""
+    small, large = loads()
+    assert report.exponent(small, large, OURS) == pytest.approx(1)
+    assert report.exponent(small, large, "another") == pytest.approx(0)
+    assert "| f | Filewire | 10 to 100 | 1.00 |" in list(report.growth([small, large]))
+
+
+def test_a_ratio_is_of_rounds_and_has_its_spread():
+    """Round by round; of a time, what takes twice as long is twice as bad."""
+    small, _ = loads()
+    assert report.ratio(small, "another") == "2.00 (2.00 to 4.00)"
+    assert report.ratio(small, OURS) == ""
+
+
+def test_tables_go_between_their_markers(tmp_path: Path):
+    """What stands around them stays; a page without a place for them is refused."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.write_between_markers(page, r"new \1")
+    assert page.read_text() == f"before\n{report.BEGIN}\n\nnew \\1\n{report.END}\nafter\n"
+    page.write_text("nothing")
+    with pytest.raises(SystemExit):
+        report.write_between_markers(page, "new")

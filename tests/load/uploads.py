@@ -1,0 +1,154 @@
+"""Small uploads: a text of 10 KiB and a JPEG of 100 KiB, at several numbers of connections, without fsync and with.
+
+After every round, rows, files and bytes are counted: they must be as many as the 201s, and any other answer fails the
+run. Of nobody a worker runs meanwhile: what is measured is what it takes to accept a file.
+"""
+
+import contextlib
+import io
+import os
+import time
+import urllib.request
+from pathlib import Path
+
+from PIL import Image
+
+from tests.load.bench import TEXT_LINE, Bench
+from tests.load.contenders import SINK_LIMIT
+from tests.load.report import OURS
+from tests.load.serving import Kept, Server
+from tests.load.wrk import BOUNDARY, form, measured, script
+
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+KIB = 1024
+
+
+def text(size: int) -> bytes:
+    """Prose of this size."""
+    return (TEXT_LINE * (size // len(TEXT_LINE) + 1))[:size]
+
+
+def photograph(size: int) -> bytes:
+    """A JPEG of exactly this size: noise, at the quality that just fits, and a comment that fills the rest."""
+    side = int((size * 2) ** 0.5)
+    image = Image.effect_noise((side, side), 40).convert("RGB")
+    for quality in range(95, 5, -5):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        content = buffer.getvalue()
+        left = size - len(content)
+        if left > 3:
+            comments = b""
+            while left:
+                piece = left if left <= 60_000 else 60_000 if left - 60_000 > 3 else left - 4
+                comments += b"\xff\xfe" + (piece - 2).to_bytes(2, "big") + bytes(piece - 4)
+                left -= piece
+            return content[:2] + comments + content[2:]
+    raise AssertionError("no quality is low enough")
+
+
+def files() -> list[tuple[str, str, bytes]]:
+    """What is uploaded: what it is called in the tables, its name, its bytes."""
+    return [
+        ("10 KiB of text", "a.txt", text(10 * KIB)),
+        ("a JPEG of 100 KiB", "a.jpg", photograph(100 * KIB)),
+    ]
+
+
+def run(bench: Bench) -> None:
+    """Both files, every number of connections, every contender, in turn, round after round."""
+    for durable in {"off": [False], "on": [True], "both": [False, True]}[bench.options.fsync]:
+        chosen = bench.contenders(limits=True)
+        if durable:
+            chosen = [each for each in chosen if each.durable]
+        with bench.all(chosen, fsync=durable) as servers:
+            for server in servers:
+                warm(server)
+            for number in range(bench.options.rounds):
+                for label, name, content in files():
+                    for connections in bench.options.connections:
+                        one_round(bench, servers, label, name, content, connections, durable, number)
+
+
+def warm(server: Server) -> None:
+    """One upload that is not counted: whatever is made at the first."""
+    content = text(KIB)
+    put = server.contender.put
+    request = urllib.request.Request(
+        f"{server.url}/{'first' if put else 'upload/'}",
+        data=content if put else form(content, "first.txt"),
+        headers={"Content-Type": "text/plain" if put else FORM},
+        method="PUT" if put else "POST",
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 201, (server.name, answer.status)
+
+
+def one_round(
+    bench: Bench,
+    servers: list[Server],
+    label: str,
+    name: str,
+    content: bytes,
+    connections: int,
+    durable: bool,
+    number: int,
+) -> None:
+    """Every contender under one load, once."""
+    fsync = "on" if durable else "off"
+    many = f"{connections} connection{'s' * (connections > 1)}, fsync {fsync}"
+    for server in servers:
+        bench.say(f"uploads, round {number + 1}: {label}, {many}: {server.name}")
+        lua, sent = sender(bench.materials, server, name, content)
+        figures = checked(server, lua, connections, bench.options.seconds, sent)
+        bench.results.add(
+            "uploads",
+            f"upload of {label}, {many}",
+            server.name,
+            figures,
+            size=len(content),
+            family=f"upload, {many}",
+        )
+        if server.name == OURS and not durable:
+            bench.capacity = max(bench.capacity, figures["rate"]) if label.startswith("10 KiB") else bench.capacity
+
+
+def sender(folder: Path, server: Server, name: str, content: bytes) -> tuple[Path, int]:
+    """The script for wrk, and how many bytes the server keeps of each upload."""
+    if server.contender.put:
+        return script(folder, content, content_type="application/octet-stream", put=True), len(content)
+    body = form(content, name)
+    return script(folder, body, content_type=FORM), len(body if server.name == SINK_LIMIT else content)
+
+
+def checked(server: Server, lua: Path, connections: int, seconds: int, kept_bytes: int) -> dict[str, float]:
+    """A round of uploads, checked against the database and the storage. Raises SystemExit where they differ."""
+    before = server.kept()
+    path = "/" if server.contender.put else "/upload/"
+    found = measured(server.tree, f"{server.url}{path}", connections, seconds, lua)
+    after = settled(server, before)
+    added = after.files - before.files
+    # wrk counts no answer that arrives after its time; the server has done that work.
+    if found["other"] or not 0 < found["created"] <= added <= found["created"] + connections:
+        raise SystemExit(f"{server.name}: {found} but {added} new files")
+    if after.rows is not None and after.rows - before.rows != added:
+        raise SystemExit(f"{server.name}: {added} new files but {after.rows - before.rows} new rows")
+    cut_off = connections * kept_bytes if server.name == SINK_LIMIT else 0  # bodies that wrk did not end
+    if not 0 <= after.size - before.size - added * kept_bytes <= cut_off:
+        raise SystemExit(f"{server.name}: {added} files of {kept_bytes} bytes are {after.size - before.size} bytes")
+    for lua_file in (lua, lua.with_suffix(".body")):
+        with contextlib.suppress(OSError):
+            os.remove(lua_file)
+    return found
+
+
+def settled(server: Server, before: Kept) -> Kept:
+    """What is kept, once what wrk cut off at its end is written too: bytes come before their row."""
+    found = None
+    ends_at = time.monotonic() + 20
+    while True:
+        time.sleep(0.25)
+        last, found = found, server.kept()
+        whole = found.rows is None or found.rows - before.rows == found.files - before.files
+        if (last == found and whole) or time.monotonic() > ends_at:
+            return found
