@@ -6,6 +6,7 @@ import lzma
 import struct
 import tarfile
 import time
+import zipfile
 import zlib
 
 import pytest
@@ -207,3 +208,25 @@ def test_a_picture_taken_in_no_zone_has_none(make_job, offset):
     stream = io.BytesIO()
     Image.new("RGB", (9, 9)).save(stream, "JPEG", exif=exif)
     assert outcome(image.process, make_job(stream.getvalue()))["exif"]["taken_at"] == "2020-01-01T00:00:00"
+
+
+def test_a_moment_that_no_clock_shows_is_not_told(make_job):
+    """An entry of the fifteenth month, or of its thirty-first hour, is listed without a moment."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        for name in ("sound", "odd"):
+            packed.writestr(zipfile.ZipInfo(name, (2024, 2, 29, 12, 30, 58)), b"x")
+    content = bytearray(stream.getvalue())
+    place = content.rindex(b"PK\x01\x02") + 12
+    content[place : place + 4] = struct.pack("<HH", 31 << 11, 44 << 9 | 15 << 5 | 31)
+    shown = outcome(archive.process, make_job(bytes(content), content_type="application/zip"))["first_entries"]
+    assert [entry.get("modified") for entry in shown] == ["2024-02-29T12:30:58", None]
+
+
+def test_a_book_that_names_a_chapter_again_and_again_has_it_once(make_job):
+    """A spine of ten thousand times the same chapter is read as it is, once."""
+    with zipfile.ZipFile(io.BytesIO(real.epub())) as packed:
+        entries = {name: packed.read(name) for name in packed.namelist()}
+    entries["OPS/book.opf"] = entries["OPS/book.opf"].replace(b'<itemref idref="a"/>', b'<itemref idref="a"/>' * 10_000)
+    content = real.packed(entries, first="mimetype")
+    assert outcome(document.process, make_job(content, content_type="application/epub+zip"))["chapters"] == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from ...contract import JSON, ProcessingFailed
@@ -21,6 +22,14 @@ ARCHIVE_NAME: Final = re.compile(
     r"\.(zip|jar|war|ear|apk|7z|rar|tar|tgz|tbz2?|txz|tzst|gz|bz2|xz|zst|lzma|cab|iso)$", re.IGNORECASE
 )
 DRIVE: Final = re.compile(r"[A-Za-z]:")
+
+
+def local_moment(*parts: int) -> str | None:
+    """Year, month, day, hour, minute, second of a clock whose zone is not told, as ISO 8601; None if there is none."""
+    try:
+        return datetime(*parts).isoformat()  # type: ignore[arg-type]
+    except ValueError:
+        return None
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import BinaryIO, Final
 
 from ...contract import JSON, ProcessingFailed
-from .listing import Entry, Listing
+from .listing import Entry, Listing, local_moment
 
 MAGIC_4: Final = b"Rar!\x1a\x07\x00"
 MAGIC_5: Final = b"Rar!\x1a\x07\x01\x00"
@@ -170,12 +170,11 @@ def _entry_4(fields: _Fields, flags: int) -> tuple[int, Entry]:
         packed |= fields.number(4) << 32
         size |= fields.number(4) << 32
     name = fields.take(name_bytes).partition(b"\0")[0].decode("utf-8", "replace").replace("\\", "/")
-    day, month, year = stamp >> 16 & 31, stamp >> 21 & 15, 1980 + (stamp >> 25)
-    modified = f"{year:04}-{month:02}-{day:02}T{stamp >> 11 & 31:02}:{stamp >> 5 & 63:02}:{(stamp & 31) * 2:02}"
+    date = 1980 + (stamp >> 25), stamp >> 21 & 15, stamp >> 16 & 31
     return packed, Entry(
         name=name,
         size=size,
-        modified=modified if month and day else None,
+        modified=local_moment(*date, stamp >> 11 & 31, stamp >> 5 & 63, (stamp & 31) * 2),
         sort="directory" if flags & 0xE0 == 0xE0 else "file",
         encrypted=bool(flags & 4),
     )

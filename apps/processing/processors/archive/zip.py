@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 from ... import zips
 from ...contract import JSON, ProcessingFailed
-from .listing import ARCHIVE_NAME, Entry, Listing
+from .listing import ARCHIVE_NAME, Entry, Listing, local_moment
 
 NESTED_BYTES: Final = 16 * 1024 * 1024  # what is unpacked of a nested archive to look into it
 NESTED_LOOKED_AT: Final = 32
@@ -40,11 +40,10 @@ def survey(file: BinaryIO, listing: Listing) -> dict[str, JSON]:
 
 
 def _entry(member: zips.Member) -> Entry:
-    year, month, day, hour, minute, second = member.modified
     return Entry(
         name=member.name,
         size=member.size,
-        modified=f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}" if month and day else None,
+        modified=local_moment(*member.modified),
         sort="directory" if member.is_directory else "link" if member.is_link else "file",
         encrypted=member.encrypted,
     )

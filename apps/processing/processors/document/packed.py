@@ -338,4 +338,5 @@ def _spine(opf: bytes, base: str) -> tuple[list[str], str]:
             cover_id = attributes.get("content", "")
 
     parse(opf, start, lambda name: None, lambda text: None)
-    return [items[name] for name in order if name in items], cover or items.get(cover_id, "")
+    # Each once: a spine that names one chapter again and again makes the book no longer.
+    return list(dict.fromkeys(items[name] for name in order if name in items)), cover or items.get(cover_id, "")
