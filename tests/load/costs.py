@@ -40,6 +40,7 @@ CONNECTIONS = 16
 UPLOADS = {10 * 1024: 1500, 1024 * 1024: 150, 8 * 1024 * 1024: 30}  # how many of each size
 LISTED_ROWS = 100_000
 REQUESTS = 2000
+WARMING = 100
 SOCKETS = (25, 250)
 SHOWN = 150  # files whose frames are counted
 REPEATS = 6  # of each sample
@@ -423,6 +424,7 @@ def asked(running: Stand, path: str, headers: dict[str, str], count: int) -> tup
         status, _, _ = await connection.ask("GET", path, headers)
         return status
 
+    asyncio.run(closed_loop(running.port, 8, WARMING, get))  # every thread of `web` has its connection then
     web, database = running.tree("web"), running.database_processes()
     idle = running.idle_rate(lambda: cpu_seconds(web))
     spent, base, began = cpu_seconds(web), cpu_seconds(database), time.monotonic()
