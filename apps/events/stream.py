@@ -26,7 +26,7 @@ FILE = "filewire:feed:file:"
 CHANGED = "filewire:changed"
 PAGE_EVENTS = 128  # what a client that does not read may hold back: some 128 KiB, however many are missing
 SCAN_EVENTS = 4096  # how many entries one look for a file's events may pass over: about a millisecond of Redis
-FILE_SECONDS = 7 * 24 * 3600
+FILE_SECONDS = 6 * 3600  # 159 bytes of Redis a file for so long after its last event
 
 _BEGIN = """
 local genesis = redis.call('GET', KEYS[2])
@@ -128,7 +128,7 @@ def append(client: Any, entries: Sequence[Entry]) -> list[Appended | None]:
     """Append these events in their order, by one round trip; None for each that, or a later one of its file, was
     appended before. Raises redis.RedisError; some may have been appended then.
 
-    A durable event's number is remembered for a week, so publishing it again, by whomever, appends nothing. One that
+    A durable event's number is remembered for hours, so publishing it again, by whomever, appends nothing. One that
     is not durable (progress) only gives way to what is newer.
     """
     script = client.register_script(APPEND)

@@ -41,8 +41,7 @@ class ClaimLost(Exception):
 def attempt(file_id: uuid.UUID, number: int) -> None:
     """Work on this attempt, if it is still waiting; returns quietly when it is not, or when the database is away."""
     try:
-        with connected():
-            file = lifecycle.claim(file_id, number)
+        file = _claimed(file_id, number)
     except DatabaseAway:
         # The row waits as it is: its message is sent again, or the claim that did reach it ends with its lease.
         logger.warning("attempt %d cannot be claimed: the database is away", number, extra={"file_id": str(file_id)})
@@ -60,6 +59,16 @@ def attempt(file_id: uuid.UUID, number: int) -> None:
             return
         _publish(file)
         logger.info("attempt %d is %s after %.3f s", number, file.status, time.monotonic() - began)
+
+
+def _claimed(file_id: uuid.UUID, number: int) -> File | None:
+    """The claimed file, or None. Raises DatabaseAway when it is away twice: a kept connection may just be lost."""
+    try:
+        with connected():
+            return lifecycle.claim(file_id, number)
+    except DatabaseAway:
+        with connected():
+            return lifecycle.claim(file_id, number)
 
 
 def _work(file: File) -> bool:

@@ -33,9 +33,9 @@ PROCESSORS: Final[Mapping[str, str]] = {
 
 
 def load() -> None:
-    """Import every processor."""
+    """Import every processor, and have those that say so do once what their libraries do at their first use."""
     for name in set(PROCESSORS.values()):
-        import_module(f"{__name__}.{name}")
+        getattr(import_module(f"{__name__}.{name}"), "prepare", lambda: None)()
 
 
 def processor_for(detected: Detected) -> Processor:
