@@ -19,7 +19,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def write_mark(value: uuid.UUID) -> None:
     finally:
         os.close(descriptor)
     path.rename(root() / MARK)
-    _sync_directory(root())
+    _sync(root())
 
 
 def key_of(file_id: uuid.UUID) -> str:
@@ -248,10 +249,10 @@ def _age(path: Path, now: float) -> float:
     return now - max(status.st_mtime, status.st_ctime)
 
 
-def put(key: str, payload: bytes | Path) -> None:
-    """Make these bytes, or this incoming file, the bytes of the key; safe against a power cut with FILEWIRE_FSYNC.
+def put(key: str, payload: bytes | Path) -> tuple[Path, ...]:
+    """Make these bytes, or this incoming file, the bytes of the key; returns the directories that have a new entry.
 
-    Raises OSError, and then leaves nothing under the key.
+    Raises OSError, and then leaves nothing under the key. Safe against a power cut only after `make_durable`.
     """
     path = path_of(key)
     try:
@@ -259,30 +260,44 @@ def put(key: str, payload: bytes | Path) -> None:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         _place(path, payload)
-        if settings.FILEWIRE_FSYNC:
-            _sync_directory(path.parent.parent)
-            _sync_directory(path.parent.parent.parent)
-    if settings.FILEWIRE_FSYNC:
-        _sync_directory(path.parent)
+        return path.parent, path.parent.parent, path.parent.parent.parent
+    return (path.parent,)
 
 
 def _place(path: Path, payload: bytes | Path) -> None:
     if isinstance(payload, Path):
-        if settings.FILEWIRE_FSYNC:
-            _sync_file(payload)
         payload.rename(path)
         return
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
     try:
         try:
             write_all(descriptor, payload)
-            if settings.FILEWIRE_FSYNC:
-                os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+def make_durable(put_there: Mapping[str, Sequence[Path]]) -> dict[str, OSError]:
+    """Have the disk keep the bytes of these keys, and the entries of their directories; the errors by key.
+
+    All of them at once, by a few threads: what the disk writes for one of them it need not write for the others.
+    """
+    paths = {path_of(key) for key in put_there} | {path for new in put_there.values() for path in new}
+    syncs = {path: _syncing.submit(_sync, path) for path in paths}
+    failed: dict[str, OSError] = {}
+    for key, directories in put_there.items():
+        for path in (path_of(key), *directories):
+            error = syncs[path].exception()
+            if isinstance(error, OSError):
+                failed[key] = error
+            elif error is not None:
+                raise error
+    return failed
+
+
+_syncing = ThreadPoolExecutor(8, thread_name_prefix="sync")
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -294,15 +309,12 @@ def write_all(descriptor: int, data: bytes) -> None:
             written += os.write(descriptor, view[written:])
 
 
-def _sync_file(path: Path) -> None:
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-_sync_directory = _sync_file
 
 
 def discard(key: str) -> None:

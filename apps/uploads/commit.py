@@ -39,10 +39,16 @@ class Receipt:
     held: Held | None
     done: asyncio.Future[None] = field(init=False)
     abandoned: bool = False
+    entered: Sequence[Path] = ()  # the directories that have a new entry by its bytes
     # Its INSERT may have reached the database, whose answer did not reach us.
     sent: bool = False
     recorded: bool = False
     error: Exception | None = None
+
+    def fail(self, error: OSError) -> None:
+        """Have the storage's error, in our words, answer this upload."""
+        self.error = storage.as_storage_error(error)
+        self.error.__cause__ = error
 
     def discard(self) -> None:
         """Leave no bytes behind."""
@@ -125,6 +131,8 @@ class Committer:
 
     def _commit(self, batch: Sequence[Receipt]) -> None:
         placed = [receipt for receipt in batch if self._place(receipt)]
+        if placed and settings.FILEWIRE_FSYNC:
+            placed = self._made_durable(placed)
         if placed:
             try:
                 with connected():
@@ -139,12 +147,20 @@ class Committer:
         if receipt.abandoned:
             return False
         try:
-            storage.put(storage.key_of(receipt.file.id), receipt.payload)
+            receipt.entered = storage.put(storage.key_of(receipt.file.id), receipt.payload)
         except OSError as error:
-            receipt.error = storage.as_storage_error(error)
-            receipt.error.__cause__ = error
+            receipt.fail(error)
             return False
         return True
+
+    def _made_durable(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Those whose bytes a power cut leaves where they are; an error is this upload's alone."""
+        failed = storage.make_durable({storage.key_of(receipt.file.id): receipt.entered for receipt in receipts})
+        for receipt in receipts:
+            error = failed.get(storage.key_of(receipt.file.id))
+            if error is not None:
+                receipt.fail(error)
+        return [receipt for receipt in receipts if receipt.error is None]
 
     def _record(self, receipts: Sequence[Receipt], *, again: bool = True) -> None:
         """Insert the rows together. Raises the database's error when it is away, and some could not be."""

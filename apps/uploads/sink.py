@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
+
 from apps.files import storage
 from apps.files.errors import FileTooLarge
 
@@ -77,6 +79,10 @@ class Sink:
             payload: bytes | Path = whole
         else:
             while self._batches or self._writing is not None:
+                await self._written()
+            if settings.FILEWIRE_FSYNC and self._descriptor is not None:
+                # Here, and not in the commit: others need not wait until a large file is on the disk.
+                self._writing = asyncio.get_running_loop().run_in_executor(_pool, os.fsync, self._descriptor)
                 await self._written()
             payload = self._path
             self._close()

@@ -1,6 +1,7 @@
 """Group commit: many share a transaction, each fails alone, and a lost connection is nobody's error."""
 
 import asyncio
+import errno
 import os
 import threading
 import uuid
@@ -66,7 +67,7 @@ def held_up(monkeypatch) -> Gate:
     def put(key, payload):
         go_on.entered.set()
         assert go_on.wait(10)
-        real(key, payload)
+        return real(key, payload)
 
     monkeypatch.setattr(storage, "put", put)
     return go_on
@@ -125,6 +126,68 @@ async def test_one_failing_write_fails_alone(stored):
     assert isinstance(outcomes[0].__cause__, OSError)
     assert outcomes[1:] == [None] * 5
     assert await File.objects.acount() == 5
+
+
+@pytest.fixture
+def synced(monkeypatch, settings) -> list[int]:
+    """With durable uploads: the inodes that the disk was asked to keep, so far."""
+    settings.FILEWIRE_FSYNC = True
+    asked: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        asked.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return asked
+
+
+async def test_bytes_and_their_directories_are_durable_before_the_row(synced, monkeypatch):
+    """The file, and each directory that has a new entry, up to one that was there: then the INSERT."""
+    before: list[set[int]] = []
+    real = lifecycle.receive
+
+    def receive(files, held):
+        before.append(set(synced))
+        return real(files, held)
+
+    monkeypatch.setattr(lifecycle, "receive", receive)
+    receipts = [receipt() for _ in range(20)]
+    await asyncio.gather(*(committer().commit(each) for each in receipts))
+    for each in receipts:
+        path = storage.path_of(storage.key_of(each.file.id))
+        wanted = {place.stat().st_ino for place in (path, path.parent, path.parent.parent, storage.blobs())}
+        assert any(wanted <= known for known in before)
+
+
+async def test_a_large_upload_is_durable_before_its_row(synced):
+    """One that went to the disk as it came, too."""
+    async with http_client() as client:
+        answer = await client.post("/upload/?filename=large", content=os.urandom(300_000))
+    assert answer.status_code == 201
+    path = storage.path_of(storage.key_of(uuid.UUID(answer.json()["id"])))
+    assert path.stat().st_ino in synced
+    assert path.parent.stat().st_ino in synced
+
+
+async def test_one_that_the_disk_does_not_keep_fails_alone(synced, monkeypatch, stored):
+    """Its error is its own; it leaves nothing, and the others of its batch are recorded."""
+    good, spoilt = [receipt() for _ in range(5)], receipt()
+    path = storage.path_of(storage.key_of(spoilt.file.id))
+    real = storage._sync
+
+    def sync(place):
+        if place == path:
+            raise OSError(errno.EIO, "the disk")
+        real(place)
+
+    monkeypatch.setattr(storage, "_sync", sync)
+    outcomes = await asyncio.gather(*(committer().commit(each) for each in [spoilt, *good]), return_exceptions=True)
+    assert isinstance(outcomes[0], StorageAway)
+    assert outcomes[1:] == [None] * 5
+    assert await File.objects.acount() == 5
+    assert len(stored.files()) == 5
 
 
 async def test_abandoned_uploads_are_skipped(held_up, stored):

@@ -134,16 +134,15 @@ def test_f18_a_key_is_the_ids_alone():
     assert storage.derived_path(key, 2, "thumbnail.webp") == Path(f"{storage.path_of(key)}.d/2/thumbnail.webp")
 
 
-@pytest.mark.parametrize("fsync", [False, True])
-def test_bytes_and_incoming_files_become_a_keys_bytes(settings, stored, fsync):
+def test_bytes_and_incoming_files_become_a_keys_bytes(stored):
     """Both kinds of payload end under their key, and nothing else is left."""
-    settings.FILEWIRE_FSYNC = fsync
     one, other = storage.key_of(uuid.uuid4()), storage.key_of(uuid.uuid4())
-    storage.put(one, b"small")
+    made = storage.put(one, b"small")
     descriptor, path = storage.open_incoming()
     with open(descriptor, "wb") as stream:
         stream.write(b"large")
-    storage.put(other, path)
+    entered = {one: made, other: storage.put(other, path)}
+    assert storage.make_durable(entered) == {}
     assert storage.path_of(one).read_bytes() == b"small"
     assert storage.path_of(other).read_bytes() == b"large"
     assert len(stored.files()) == 2
