@@ -29,7 +29,7 @@ QUICK = {
     "seconds": 1,
     "connections": [4],
     "rows": [1000],
-    "sockets": [10, 40],
+    "sockets": [20],
     "events": 2,
     "large_mib": [4],
     "probes": 10,
