@@ -17,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.load import report
+from tests.load import plots, report
 from tests.load.bench import Bench
 from tests.load.contenders import NGINX
 from tests.load.processes import OTHER_CORE, ROOT
@@ -128,10 +128,8 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
     )
     if options.quick:
         how += " **A smoke run: the figures mean nothing.**"
-    text = report.markdown(bench.results, how)
-    from tests.load import plots  # which needs matplotlib
-
     pictures = plots.draw(bench.results, options.plots)
+    text = report.markdown(bench.results, how)
     print(text)
     if options.output:
         options.output.write_text(text)
