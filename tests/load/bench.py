@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace, folder: Path, database: str) -> None:
         self.options, self.folder, self.database = options, folder, database
+        self.began = time.monotonic()
         self.results = Results()
         self.capacity: float = 0.0  # uploads a second, as the part that measured it left it
         self.materials = folder / "materials"
@@ -48,7 +50,7 @@ class Bench:
 
     def say(self, text: str) -> None:
         """Progress, where someone looks."""
-        print(text, file=sys.stderr, flush=True)
+        print(f"[{time.monotonic() - self.began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

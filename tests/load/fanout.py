@@ -28,6 +28,7 @@ SPEC = Spec(
         ("p50", "ms to half of them", 1),
         ("socket_kib", "KiB of the server a socket", 1),
         ("opened", "sockets opened a second", 0),
+        ("again", "opened again", 0),
         *CPU,
     ),
     by="last",
@@ -109,7 +110,10 @@ async def measured(
     first: list[Listener] = await listen(port, path, 1, ears.hear)  # whatever is made for the first
     await asyncio.sleep(SETTLE_SECONDS)
     before, began = tree.rss(), time.monotonic()
-    listeners = first + await listen(port, path, count - 1, lambda number, *frame: ears.hear(number + 1, *frame))
+    failed: list[str] = []
+    listeners = first + await listen(port, path, count - 1, lambda at, *frame: ears.hear(at + 1, *frame), failed)
+    if failed:
+        bench.say(f"opened again: {Counter(failed)}")
     opened = (count - 1) / (time.monotonic() - began)
     try:
         await asyncio.sleep(SETTLE_SECONDS)
@@ -131,6 +135,7 @@ async def measured(
         "p50": 1000 * quantile(half, 0.5),
         "socket_kib": memory / 1024 / max(1, count - 1),
         "opened": opened,
+        "again": len(failed),
         **meter.figures,
     }
     step = max(1, count // 200)

@@ -81,7 +81,7 @@ def unchanged(bench: Bench, server: Server, rows: int) -> None:
 
 def add(bench: Bench, server: Server, rows: int, what: str, figures: dict[str, float]) -> None:
     """Keep what was found."""
-    title = f"list of {PAGE} over {rows:,} rows: {what}"
+    title = f"list of {PAGE} over {rows:,} rows, {CONNECTIONS} connections: {what}"
     bench.results.add("lists", title, server.name, figures, size=rows, family=f"list: {what}")
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 AT_ONCE = 50  # handshakes under way
+TRIES = 5  # a server that is busy lets go of handshakes (daphne: after 5 s)
 PATIENCE_SECONDS = 120
 OPCODE_TEXT, OPCODE_CLOSE, OPCODE_PING, OPCODE_PONG = 1, 8, 9, 10
 
@@ -22,6 +23,7 @@ class Listener(asyncio.Protocol):
         self._open = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lost = False
+        self.close_code = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Ask for the upgrade."""
@@ -49,7 +51,8 @@ class Listener(asyncio.Protocol):
         """It is closed."""
         self.lost = True
         if not self.ready.done():
-            self.ready.set_exception(ConnectionError("closed before its first frame"))
+            when = "after" if self._open else "in"
+            self.ready.set_exception(ConnectionError(f"closed {when} the handshake (code {self.close_code})"))
 
     def _frame(self) -> tuple[int, bytes] | None:
         if len(self._buffer) < 2:
@@ -77,6 +80,7 @@ class Listener(asyncio.Protocol):
             masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
             self.transport.write(struct.pack("!BB", 0x80 | OPCODE_PONG, 0x80 | len(payload)) + mask + masked)
         elif opcode == OPCODE_CLOSE:
+            self.close_code = int.from_bytes(payload[:2], "big")
             self.transport.close()
 
     def drop(self) -> None:
@@ -87,8 +91,13 @@ class Listener(asyncio.Protocol):
         self.transport.abort()
 
 
-async def listen(port: int, path: str, count: int, heard: Callable[[int, bytes, float], None]) -> list[Listener]:
-    """So many sockets, each of which has had its first frame. `heard` is told the socket's number too."""
+async def listen(
+    port: int, path: str, count: int, heard: Callable[[int, bytes, float], None], failed: list[str] | None = None
+) -> list[Listener]:
+    """So many sockets, each of which has had its first frame. `heard` is told the socket's number too.
+
+    One that the server lets go of while it is opened is opened again, and why goes to `failed`.
+    """
     loop = asyncio.get_running_loop()
     gate = asyncio.Semaphore(AT_ONCE)
     key = base64.b64encode(os.urandom(16)).decode()
@@ -99,10 +108,19 @@ async def listen(port: int, path: str, count: int, heard: Callable[[int, bytes, 
 
     async def one(number: int) -> Listener:
         async with gate:
-            _, listener = await loop.create_connection(
-                lambda: Listener(request, lambda payload, at: heard(number, payload, at)), "127.0.0.1", port
-            )
-            await asyncio.wait_for(listener.ready, PATIENCE_SECONDS)
-            return listener
+            for left in reversed(range(TRIES)):
+                _, listener = await loop.create_connection(
+                    lambda: Listener(request, lambda payload, at: heard(number, payload, at)), "127.0.0.1", port
+                )
+                try:
+                    await asyncio.wait_for(listener.ready, PATIENCE_SECONDS)
+                except ConnectionError as error:
+                    if failed is None or not left:
+                        raise
+                    failed.append(str(error))
+                    await asyncio.sleep(1)
+                else:
+                    return listener
+        raise AssertionError("unreachable")
 
     return list(await asyncio.gather(*(one(number) for number in range(count))))

@@ -1,5 +1,7 @@
 """The harness itself, run for real with tiny numbers: `python -m tests tests/load/test_bench.py` (a minute or two)."""
 
+import asyncio
+import itertools
 import json
 import shutil
 import subprocess
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load import report
+from tests.load import arrivals, report
 from tests.load.processes import ROOT
 from tests.load.report import OURS, Load, Spec
 
@@ -38,6 +40,51 @@ def test_a_smoke_run_measures_every_part(tmp_path: Path):
         ours = next(rounds for who, rounds in load["rounds"].items() if who.startswith(OURS))
         assert all(value >= 0 for one in ours for value in one.values()), load
     assert "Growth of cost" in tables
+
+
+async def answered(*answers: bytes, count: int) -> arrivals.Found:
+    """What an open-loop client finds at a server that gives these answers in turn; an empty one is none."""
+    turn = itertools.cycle(answers)
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            answer = next(turn)
+            if answer:
+                self.transport.write(answer)
+            else:
+                self.transport.close()
+
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        request = arrivals.request_of("127.0.0.1", port, b"x", "text/plain")
+        found = await arrivals.arrive("127.0.0.1", port, request, 1000, seconds=count / 1000)
+        await asyncio.sleep(0.1)  # in which the server learns that its clients are gone
+        return found
+
+
+CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}"
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+
+
+async def test_an_answer_of_201_or_503_with_retry_after_is_right():
+    """Each is counted, with its time."""
+    found = await answered(CREATED, BUSY, count=100)
+    assert not found.wrong
+    assert set(found.answers) == {"201", "503"}
+    assert len(found.accepted) + len(found.refused) == found.answers.total() > 50
+
+
+@pytest.mark.parametrize("answer", [BUSY.replace(b"503", b"500"), BUSY.replace(b"Retry", b"Re"), b""])
+async def test_any_other_answer_is_wrong(answer: bytes):
+    """Another status, a 503 that does not say when, and none at all."""
+    found = await answered(answer, count=20)
+    assert found.wrong.total() == found.answers.total() > 5
+    assert not found.accepted
+    assert not found.refused
 
 
 def loads() -> list[Load]:
