@@ -32,7 +32,7 @@ ANSWER_SECONDS = 0.25
 PAUSE_SECONDS = 1.0
 
 _numbers = itertools.count()
-_spoken: tuple[int, redis.Redis, str] | None = None
+_spoken: tuple[tuple[int, str], redis.Redis, str] | None = None
 _lock = threading.Lock()
 _silent_until = 0.0
 _missed = 0
@@ -46,11 +46,11 @@ def missed() -> int:
 def tell() -> None:
     """Say that something was committed; returns soon, whether or not Redis can be reached."""
     global _silent_until, _missed
+    client, name = _mouth()
     if time.monotonic() < _silent_until:
         _missed += 1
         return
     try:
-        client, name = _mouth()
         with client.pipeline(transaction=False) as words:
             words.set(CHANGED, f"{name}-{next(_numbers)}")
             words.publish(CHANNEL, "1")
@@ -70,16 +70,17 @@ def told(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 def _mouth() -> tuple[redis.Redis, str]:
     """This process's client for words, and a name that no other process has."""
-    global _spoken
+    global _spoken, _silent_until
+    whose = (os.getpid(), settings.REDIS_URL)
     with _lock:
-        if _spoken is None or _spoken[0] != os.getpid():
+        if _spoken is None or _spoken[0] != whose:
             client = redis.Redis.from_url(
                 settings.REDIS_URL,
                 socket_connect_timeout=ANSWER_SECONDS,
                 socket_timeout=ANSWER_SECONDS,
                 retry=Retry(NoBackoff(), 0),
             )
-            _spoken = (os.getpid(), client, secrets.token_hex(8))
+            _spoken, _silent_until = (whose, client, secrets.token_hex(8)), 0.0
         return _spoken[1], _spoken[2]
 
 
@@ -87,6 +88,6 @@ def close() -> None:
     """Close this process's client for words."""
     global _spoken, _silent_until
     with _lock:
-        if _spoken is not None and _spoken[0] == os.getpid():
+        if _spoken is not None and _spoken[0][0] == os.getpid():
             _spoken[1].close()
         _spoken, _silent_until = None, 0.0

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -208,12 +209,15 @@ def test_two_that_run_send_each_file_once(celery_app, monkeypatch):
 def test_f01_what_waited_while_redis_was_away_is_sent_when_it_is_back(settings, monkeypatch, caplog):
     """Redis stops twice under a running dispatcher: each time what came meanwhile is sent without another request."""
     monkeypatch.setattr(dispatch, "POLL_SECONDS", 0.1)
+    caplog.set_level(logging.INFO)
     with own_valkey(settings) as valkey:
         app = Celery("of-a-test", set_as_current=False)
         configure(app)
         with running(Dispatcher(app)):
             for number in (1, 2):
                 until_now(lambda: connections.sync_client().exists(LEADER))
+                # It says that it was away once it knows that it is back: at the end of a whole turn.
+                until_now(lambda number=number: caplog.text.count("the dispatcher goes on") >= number - 1)
                 valkey.stop()
                 file = a_file()
                 until_now(lambda number=number: caplog.text.count("is away: ConnectionError") >= number)

@@ -1,12 +1,14 @@
 """ETags and preconditions (RFC 9110, sections 8.8 and 13)."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.test import RequestFactory
 
 from apps.api.validators import conditional_json, etag_of, range_applies, unchanged
 
 ETAG = '"abc"'
-MODIFIED = 1_763_876_870  # Sun, 23 Nov 2025 05:47:50 GMT
+MODIFIED = datetime(2025, 11, 23, 5, 47, 50, 456789, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
