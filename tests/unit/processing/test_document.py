@@ -1,12 +1,18 @@
 """Documents: facts, outline, words and first page; what is encrypted is told, what is a trap is refused."""
 
+import sys
 import time
+import zlib
+from collections.abc import Iterator
+from unittest.mock import Mock
 
 import jsonschema
 import pytest
 from PIL import Image
 
-from apps.processing.contract import ProcessingFailed
+from apps.processing.confinement import Limits
+from apps.processing.contract import ProcessingFailed, Task
+from apps.processing.isolation import Isolation
 from apps.processing.processors import document
 from apps.processing.processors.document import mime
 from tests.unit.processing import real
@@ -50,6 +56,54 @@ def test_f16_a_pdf_that_unpacks_without_end_costs_nothing(make_job):
     """What no page asks for is not unpacked."""
     result, _ = told(make_job(real.nested_pdf()))
     assert result["pages"] == 1
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Isolation]:
+    """A sandbox whose children give PDFium little time."""
+    isolation = Isolation("tests.unit.processing.hostile:hurried")
+    yield isolation
+    isolation.stop()
+
+
+def worked_on(isolation: Isolation, job, memory_mib: int = 768) -> tuple[dict, dict]:
+    """What a child made of it: the result, and what was derived, by name."""
+    limits = Limits(seconds=60, cpu_seconds=60, memory_bytes=memory_mib * 1024 * 1024, output_bytes=1024 * 1024)
+    task = Task(path=job.path, size=job.size, name=job.name, sha256=job.sha256, workdir=job.workdir)
+    outcome = isolation.process(task, limits, Mock(beat_seconds=10.0))
+    jsonschema.validate(outcome.result, document.SCHEMA)
+    return dict(outcome.result), {item.name: item.path for item in outcome.derived}
+
+
+GLYPHS = b" BT /F1 1 Tf 1 1 Td (" + b"A" * 1000 + b") Tj ET"
+CURVES = b" 0 0 m 0 200 300 0 300 200 c f*"
+
+
+@pytest.mark.parametrize(
+    ("drawing", "words"),
+    [(GLYPHS * 20_000, 0), (b" 0 0 m" + CURVES * 200_000 + b" f*", 4)],
+    ids=["text without end", "drawing without end"],
+)
+def test_a_pdf_page_that_takes_too_long_leaves_what_there_is(make_job, hurried, drawing, words):
+    """Its facts, its outline, and the text if only drawing it takes so long."""
+    began = time.monotonic()
+    result, derived = worked_on(hurried, make_job(real.pdf(1, extra=drawing)))
+    assert time.monotonic() - began < 10
+    assert (result["pages"], result["title"], result["words"]) == (1, "A title", words)
+    assert result["text_truncated"] is (words == 0)
+    assert set(derived) == ({"text"} if words else set())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child's memory is not bounded")
+def test_a_pdf_page_that_takes_too_much_memory_leaves_its_facts(make_job, hurried):
+    """PDFium aborts; the file is no failure."""
+    content = zlib.compress(bytes(600 * 1024 * 1024), 9)
+    whole = real.pdf(1)
+    start, end = whole.index(b"stream\n") + 7, whole.index(b"\nendstream")
+    packed = b"/Filter /FlateDecode /Length %d" % len(content)
+    whole = whole[:start].replace(b"/Length %d" % (end - start), packed) + content + whole[end:]
+    result, derived = worked_on(hurried, make_job(whole), 512)
+    assert (result["pages"], result["title"], result["text_truncated"], derived) == (1, "A title", True, {})
 
 
 @pytest.mark.parametrize("content", [b"%PDF-1.7\n", b"%PDF-1.4\n" + b"\xff" * 1000, real.pdf(2)[:60]])
