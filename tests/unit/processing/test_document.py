@@ -14,7 +14,7 @@ from apps.processing.confinement import Limits
 from apps.processing.contract import ProcessingFailed, Task
 from apps.processing.isolation import Isolation
 from apps.processing.processors import document
-from apps.processing.processors.document import mime
+from apps.processing.processors.document import mime, web
 from tests.unit.processing import real
 
 
@@ -181,6 +181,58 @@ def test_a_page_is_words_without_scripts(make_job):
     assert (result["title"], result["author"], result["language"]) == ("A page", "Me", "fr")
     assert (result["links"], result["scripts"]) == (1, 2)
     assert derived["text"].read_text().split() == ["Big", "Some", "words&", "morelink"]
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "words"),
+    [
+        ("<!doctype html><title>My &amp; page</title><p>Hello", "My & page", "Hello"),
+        ("<html><TITLE lang=de>Käse</TITLE><body>hallo", "Käse", "hallo"),
+        ("<head><title>A</title><title>B</title><p>Head without an end", "A", "Head without an end"),
+        ("<p>x<svg><title>A drawing's</title></svg><title>Late</title>", "Late", "x"),
+        ("<title>No end <p>Hello", None, "No end\nHello"),
+        ("<title/><script src='a'/><p>An <b/>XHTML</p>", None, "An XHTML"),
+        ("<script src=/a/>if (a<b) '</b>'</script><style>p > a {}</style>x", None, "x"),
+        ("<p title='a > b' x=\"<p>\">1 < 2 <<b>3</b></>4<!-- <p> 5--><?php 6 ?></é>7", None, "1 < 2 <347"),
+        ("a<b and no end", None, "a b and no end"),
+        ("<textarea><b>&eacute;</textarea><![CDATA[x > y]]>z", None, "<b>éz"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_page_is_read_as_browsers_do(make_job, page, title, words, encoding):
+    """With or without a head, whatever is not closed, and whatever only looks like a tag."""
+    content = page.encode(encoding)
+    result, derived = told(make_job(content, content_type="text/html"))
+    assert (result["title"], " ".join(derived["text"].read_text().split())) == (title, " ".join(words.split()))
+
+
+def test_a_page_that_says_it_is_utf_16_in_bytes_is_not(make_job):
+    """Whoever can read that is not reading UTF-16."""
+    page = "<meta charset=utf-16><p>Grüße".encode()
+    assert told(make_job(page, content_type="text/html"))[0]["excerpt"] == "Grüße"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<" * 12_000_000, b"<title>" * 1_000_000, b"<title>x</title>" * 400_000, b"<div>" * 1_000_000,
+        b"</p>" * 1_000_000, b"<a " + b"b=c " * 3_000_000, b"<a b='>" * 1_000_001, b"&amp;" * 3_000_000,
+        b"<![CDATA[" * 1_000_000, b"</" * 3_000_000, b"<script>" * 1_000_000, b"=\"" * 9 + b"<a b=\"" * 1_000_000,
+    ],
+    ids=lambda content: content[:8].decode(),
+)  # fmt: skip
+def test_a_page_costs_its_length_whatever_it_repeats(make_job, content):
+    """Millions of tags, of attributes, of references, of what is never closed."""
+    began = time.monotonic()
+    document.process(make_job(b"<p>x" + content, content_type="text/html"))
+    assert time.monotonic() - began < 5
+
+
+def test_a_page_of_any_number_of_tags_is_read_for_so_many(make_job, monkeypatch):
+    """And says that there is more."""
+    monkeypatch.setattr(web, "TOKENS", 100)
+    result, _ = told(make_job(b"<i>word </i>" * 100, content_type="text/html"))
+    assert (result["words"], result["text_truncated"]) == (33, True)
 
 
 @pytest.mark.parametrize("content", [b"<html>" + b"<div>" * 200_000, b"<html><body><p " + b"a" * 3_000_000])
