@@ -47,7 +47,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
     "properties": {
         "format": {"type": "string", "description": "pdf, docx, docm, pptx, odt, epub, rtf, html, eml, doc, msg …"},
         "version": {"type": "string", "description": "Of PDF."},
-        "pages": {"type": ["integer", "null"], "description": "Pages or slides, where it says how many."},
+        "pages": {"type": ["integer", "null"], "description": "Pages or slides, if it says so; of PDF those it has."},
         "chapters": {"type": "integer", "description": "Of an e-book."},
         "title": {**_TEXT, "description": "Its title; of a message its subject."},
         "author": {**_TEXT, "description": "Who made it; of a message its sender."},

@@ -20,7 +20,8 @@ from .gathered import OUTLINE, Gathered
 TEXT_PAGES: Final = 500
 PAGE_CHARACTERS: Final = 200_000
 LARGEST_POINTS: Final = 20_000  # of a page that is drawn: 7 metres
-STEP_SECONDS: Final = 5.0  # for opening it, for the text of a page, for drawing one
+OPEN_SECONDS: Final = 10.0  # with its facts and its outline
+STEP_SECONDS: Final = 5.0  # for the text of a page, and for drawing one
 SETTLE_SECONDS: Final = 1.0  # between two words on how much of the text there is
 PASSWORD: Final = 4  # FPDF_ERR_PASSWORD
 SECURITY: Final = 5
@@ -30,7 +31,7 @@ ATTACHMENTS: Final = 20
 
 def read(job: Job, gathered: Gathered) -> list[Derived]:
     """Gather what there is, and draw the first page. Raises ProcessingFailed."""
-    job.settle(ProcessingFailed("document_too_large"), STEP_SECONDS)
+    job.settle(ProcessingFailed("document_too_large"), OPEN_SECONDS)
     try:
         document = pypdfium2.PdfDocument(job.path)
     except pypdfium2.PdfiumError as error:
@@ -47,7 +48,8 @@ def read(job: Job, gathered: Gathered) -> list[Derived]:
 
 
 def _read(document: Any, job: Job, gathered: Gathered) -> list[Derived]:
-    pages = len(document)
+    pages = _pages(document)
+    gathered.cut = pages < len(document)
     if not pages:
         raise ProcessingFailed("document_broken", "The document has no page that can be read.")
     gathered.facts["pages"] = pages
@@ -84,6 +86,29 @@ def _cut_short(gathered: Gathered, job: Job) -> Outcome:
     """What there is if no more text can be read."""
     outcome = gathered.outcome(job.workdir)
     return Outcome(result={**outcome.result, "text_truncated": True}, derived=outcome.derived)
+
+
+def _pages(document: Any) -> int:
+    """How many pages there are: as many as it says if the last of them is there, or up to where they end."""
+    claimed = len(document)
+    there, missing = 0, claimed
+    if claimed and _is_there(document, claimed - 1):
+        return claimed
+    while there < missing:
+        middle = (there + missing) // 2
+        if _is_there(document, middle):
+            there = middle + 1
+        else:
+            missing = middle
+    return there
+
+
+def _is_there(document: Any, number: int) -> bool:
+    try:
+        document.get_page_size(number)
+    except pypdfium2.PdfiumError:
+        return False
+    return True
 
 
 def _said(ask: Callable[..., str | None], *given: str) -> str:
