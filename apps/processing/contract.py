@@ -87,6 +87,10 @@ class Job:
     to be trusted), `content_type` and `kind` are what detection found, `sha256` is in hex. `workdir` is an
     empty directory for derived files. `report` takes a percentage 0..100 and may be called as often as
     wanted: the caller limits the rate. What it raises ends the processing and is to be let through.
+
+    `settle` takes what the file comes to, an outcome or a failure, should what follows last longer than so many seconds
+    or take more memory than there is: said before a step of a library that nothing can interrupt. Each word of it, and
+    the last one, stands in place of the one before.
     """
 
     path: Path
@@ -97,6 +101,7 @@ class Job:
     sha256: str
     workdir: Path
     report: Callable[[int], None]
+    settle: Settle = lambda verdict, seconds: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +122,9 @@ class Outcome:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "result", storable(self.result))
+
+
+Settle: TypeAlias = Callable[[Outcome | ProcessingFailed, float], None]
 
 
 # PostgreSQL refuses \u0000 in jsonb, and lone surrogates cannot be encoded as UTF-8.

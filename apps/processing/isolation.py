@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import re
 import select
@@ -36,6 +37,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 SAID_BYTES: Final = 2 * 1024 * 1024  # of all a child may say
 DETAIL_CHARACTERS: Final = 500
 DERIVED_FILES: Final = 16
+SETTLED_SECONDS: Final = 60.0  # that a step may be given
 GRACE_SECONDS: Final = 5.0  # for the sandbox to notice what its own clock tells it
 STOP_SECONDS: Final = 2.0
 NEAR: Final = 0.6  # a child that died by a signal with this much of its memory taken died of that
@@ -84,6 +86,9 @@ class Heard:
 
     outcome: Outcome | None = None
     error: Exception | None = None
+    settled: dict[str, Any] | None = None
+    """What stands should it not come to an end of its own: its words, since its files are looked at when it is dead."""
+    settled_at: float = math.inf
     said_bytes: int = 0
     unread: bytearray = field(default_factory=bytearray)
     over: bool = False
@@ -197,13 +202,16 @@ class Isolation:
             finally:
                 if ended is None and not sandbox.abandon():
                     self.stop(at_once=True)
-        return _conclusion(heard, ended, limits)
+        return _conclusion(heard, ended, limits, task)
 
 
 def _listen(
     sandbox: Sandbox, ours: socket.socket, heard: Heard, limits: Limits, task: Task, listener: Listener
-) -> dict[str, Any]:
-    """Take in what the child says until the sandbox tells how that ended. Raises ChildLost, and what it is told."""
+) -> dict[str, Any] | None:
+    """Take in what the child says until the sandbox tells how that ended; None when it overstays what it settled for.
+
+    Raises ChildLost, and what it is told.
+    """
     ends_at = time.monotonic() + limits.seconds + GRACE_SECONDS
     beat_at = time.monotonic() + listener.beat_seconds
     while True:
@@ -214,7 +222,9 @@ def _listen(
             listener.renew()
             beat_at = time.monotonic() + listener.beat_seconds
         speaking = [sandbox.control] if heard.over else [ours, sandbox.control]
-        ready, _, _ = select.select(speaking, [], [], max(0.0, min(ends_at, beat_at) - now))
+        ready, _, _ = select.select(speaking, [], [], max(0.0, min(ends_at, beat_at, heard.settled_at) - now))
+        if not ready and time.monotonic() >= heard.settled_at:  # and it has said nothing that we did not come to hear
+            return None
         if ours in ready:
             for message in _messages(ours, heard):
                 _take(message, heard, task, listener)
@@ -262,12 +272,15 @@ def _take(message: dict[str, Any], heard: Heard, task: Task, listener: Listener)
             if kind not in plugins.kinds() or not CONTENT_TYPE.fullmatch(content_type):
                 raise Untrustworthy("it found a type that is none")
             listener.found(Detected(content_type=content_type, kind=kind))
-        case {"done": {"result": dict(result), "derived": list(derived)}}:
-            heard.outcome = Outcome(result=result, derived=tuple(_derived(item, task.workdir) for item in derived))
-            if len(derived) > DERIVED_FILES:
-                raise Untrustworthy("it made too many files")
-        case {"failed": {"code": str(code), "detail": str(detail)}} if plugins.is_failure_code(code):
-            heard.error = ProcessingFailed(code, detail[:DETAIL_CHARACTERS])
+        case {"done": _} | {"failed": _}:
+            verdict = _verdict(message, task.workdir)
+            if isinstance(verdict, Outcome):
+                heard.outcome = verdict
+            else:
+                heard.error = verdict
+        case {"settled": dict(settled), "seconds": int() | float() as seconds} if 0 < seconds <= SETTLED_SECONDS:
+            _verdict(settled, task.workdir)
+            heard.settled, heard.settled_at = settled, time.monotonic() + seconds
         case {"limit": str(code)} if code in FAILURE_CODES:
             heard.error = ProcessingFailed(code)
         case {"fault": {"errno": int(number), "missing": bool(missing)}}:
@@ -277,6 +290,18 @@ def _take(message: dict[str, Any], heard: Heard, task: Task, listener: Listener)
             heard.error = RuntimeError(f"in the child: {trace}")
         case _:
             raise Untrustworthy("it said what no child says")
+
+
+def _verdict(message: dict[str, Any], workdir: Path) -> Outcome | ProcessingFailed:
+    """What becomes of the file by these words. Raises Untrustworthy."""
+    match message:
+        case {"done": {"result": dict(result), "derived": list(derived)}}:
+            if len(derived) > DERIVED_FILES:
+                raise Untrustworthy("it made too many files")
+            return Outcome(result=result, derived=tuple(_derived(item, workdir) for item in derived))
+        case {"failed": {"code": str(code), "detail": str(detail)}} if plugins.is_failure_code(code):
+            return ProcessingFailed(code, detail[:DETAIL_CHARACTERS])
+    raise Untrustworthy("it said what no child says")
 
 
 def _derived(item: Any, workdir: Path) -> Derived:
@@ -293,8 +318,23 @@ def _derived(item: Any, workdir: Path) -> Derived:
     raise Untrustworthy("it made a file that is none")
 
 
-def _conclusion(heard: Heard, ended: dict[str, Any], limits: Limits) -> Outcome:
-    """The outcome, or the error that stands for how the child ended."""
+def _conclusion(heard: Heard, ended: dict[str, Any] | None, limits: Limits, task: Task) -> Outcome:
+    """The outcome, or the error that stands for how the child ended; what it settled for where time or memory did."""
+    try:
+        return _own_end(heard, ended, limits)
+    except ProcessingFailed as failure:
+        if heard.settled is None or failure.code not in ("processing_timeout", "memory_limit"):
+            raise
+    verdict = _verdict(heard.settled, task.workdir)
+    if isinstance(verdict, ProcessingFailed):
+        raise verdict
+    return verdict
+
+
+def _own_end(heard: Heard, ended: dict[str, Any] | None, limits: Limits) -> Outcome:
+    """The outcome that it came to, or the error that stands for how it ended."""
+    if ended is None:
+        raise ProcessingFailed("processing_timeout")
     status = int(ended["status"])
     signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if ended["reason"] == "timeout" or signalled == signal.SIGXCPU:
@@ -305,6 +345,7 @@ def _conclusion(heard: Heard, ended: dict[str, Any], limits: Limits) -> Outcome:
         return heard.outcome
     name = signal.Signals(signalled).name if signalled else f"status {status}"
     logger.warning("the child ended with %s at %d MiB", name, ended["peak_bytes"] >> 20)
-    if signalled != signal.SIGKILL and ended["peak_bytes"] > NEAR * limits.memory_bytes:
+    # In a step it had settled for, a library aborts for memory that it asked for and never got: no peak shows it.
+    if signalled != signal.SIGKILL and (heard.settled or ended["peak_bytes"] > NEAR * limits.memory_bytes):
         raise ProcessingFailed("memory_limit")
     raise ChildLost

@@ -5,9 +5,10 @@ secret and no thread, so that a fork is quick and safe and a child has nothing t
 processors, so that a child need not. One child works on one file and is never used again.
 
 It is told of a file by one JSON line on its socket, with the descriptor of a second socket beside it, which becomes
-the child's. The child writes JSON lines to that one: `found`, `progress`, and at last `done`, `failed`, `fault` or
-`error`. When the child has ended, its parent writes how: `{"status", "reason", "peak_bytes"}`. Anything said to the
-sandbox meanwhile, and the end of its socket, means that nobody wants the file's outcome any more.
+the child's. The child writes JSON lines to that one: `found`, `progress`, `settled` (what stands should its next step
+take too long, or too much memory), and at last `done`, `failed`, `fault` or `error`. When the child has ended, its
+parent writes how: `{"status", "reason", "peak_bytes"}`. Anything said to the sandbox meanwhile, and the end of its
+socket, means that nobody wants the file's outcome any more.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from typing import Any, Final
 
 from apps.processing import confinement
 from apps.processing.confinement import Limits
-from apps.processing.contract import Outcome, ProcessingFailed, Task
+from apps.processing.contract import Outcome, ProcessingFailed, Settle, Task
 from apps.processing.detect import Detected
 
-Work = Callable[[Task, Callable[[Detected], None], Callable[[int], None]], Outcome]
+Work = Callable[[Task, Callable[[Detected], None], Callable[[int], None], Settle], Outcome]
 
 REQUEST_BYTES: Final = 64 * 1024
 TRACE_CHARACTERS: Final = 8000
@@ -194,11 +195,11 @@ def _child(
             task,
             lambda detected: voice.say(found=asdict(detected)),
             lambda percent: voice.say(progress=percent),
+            lambda verdict, seconds: voice.say(settled=_worded(verdict), seconds=seconds),
         )
-        derived = [{**asdict(item), "path": item.path.name} for item in outcome.derived]
-        voice.say(done={"result": outcome.result, "derived": derived})
+        voice.say(**_worded(outcome))
     except ProcessingFailed as failure:
-        voice.say(failed={"code": failure.code, "detail": failure.detail})
+        voice.say(**_worded(failure))
     except MemoryError:
         ballast.close()
         voice.say(limit="memory_limit")
@@ -207,6 +208,14 @@ def _child(
     except BaseException:
         voice.say(error=traceback.format_exc()[-TRACE_CHARACTERS:])
     os._exit(0)
+
+
+def _worded(verdict: Outcome | ProcessingFailed) -> dict[str, Any]:
+    """What becomes of the file, as it is said."""
+    if isinstance(verdict, ProcessingFailed):
+        return {"failed": {"code": verdict.code, "detail": verdict.detail}}
+    derived = [{**asdict(item), "path": item.path.name} for item in verdict.derived]
+    return {"done": {"result": verdict.result, "derived": derived}}
 
 
 def _be_quiet() -> None:

@@ -91,6 +91,8 @@ def content_type(text: str, complete: bool, ending: str = "") -> str:
     if not start:
         return PLAIN
     found = _content_type(start, text, complete)
+    if found in _OPEN and ending == "eml" and _is_mail(start, complete, least=1):
+        return "message/rfc822"
     if found not in _OPEN or ending not in _BY_ENDING:
         return found
     named, may_be, is_one = _BY_ENDING[ending]
@@ -110,10 +112,10 @@ def _content_type(start: str, text: str, complete: bool) -> str:
         if opening.match(sample):
             return content
     lines = _lines(start, complete)
+    if _is_mail(start, complete):
+        return "message/rfc822"
     if not lines:
         return "text/csv" if tabular.is_wide_row(sample) else PLAIN
-    if _is_mail(lines):
-        return "message/rfc822"
     if line_formats.opens_as_yaml(lines) and line_formats.is_yaml(lines):
         return "application/yaml"
     if (table := tabular.table(lines)) is not None:
@@ -288,19 +290,27 @@ _MAIL_HEADERS: Final = frozenset(
 )
 
 
-def _is_mail(lines: list[str]) -> bool:
-    """RFC 5322 headers from the first line on, at least three of those only mail has, one the sender's."""
+def _is_mail(start: str, complete: bool, least: int = 3) -> bool:
+    """RFC 5322 headers from the first line on, at least three of those only mail has, one the sender's.
+
+    One that goes on behind what is looked at, as a list of addresses does, counts by its name. Fewer are enough where
+    something else says that it is a mail, and then none need be the sender's.
+    """
+    lines = start[:_SAMPLE_CHARACTERS].splitlines()
+    cut = len(lines) if complete and len(start) <= _SAMPLE_CHARACTERS else len(lines) - 1
     seen = set()
-    for line in lines:
+    for index, line in enumerate(lines):
         if not line:
             break
         if line[0] in " \t":
             continue
         header = _HEADER_LINE.match(line)
         if header is None:
+            if index == cut:
+                break
             return False
         seen.add(header[1].lower())
-    return len(seen & _MAIL_HEADERS) >= 3 and bool(seen & {"from", "received", "return-path"})
+    return len(seen & _MAIL_HEADERS) >= least and (least < 3 or bool(seen & {"from", "received", "return-path"}))
 
 
 # --- what a name may say --------------------------------------------------------------------------------

@@ -9,18 +9,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import plugins, processors
-from .contract import Job, Outcome, Task
+from .contract import Job, Outcome, ProcessingFailed, Settle, Task
 from .detect import HEAD_BYTES, Detected, detect
 from .mismatch import mismatch
 
 
-def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], None]) -> Outcome:
-    """What was learnt and made of the file. `found` is told its type first, `report` the percentage done so far.
+def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], None], settle: Settle) -> Outcome:
+    """What was learnt and made of the file. `found` is told its type first, `report` the percentage done so far, and
+    `settle` what stands should the next step take too much.
 
     Raises ProcessingFailed, and what the storage does.
     """
     detected, process = _choose(task.path, task.name)
     found(detected)
+    contradiction = mismatch(task.declared_content_type, task.name, detected.content_type)
+
+    def whole(outcome: Outcome) -> Outcome:
+        if contradiction is None:
+            return outcome
+        return Outcome(result={**outcome.result, "type_mismatch": contradiction}, derived=outcome.derived)
+
+    def settle_whole(verdict: Outcome | ProcessingFailed, seconds: float) -> None:
+        settle(whole(verdict) if isinstance(verdict, Outcome) else verdict, seconds)
+
     job = Job(
         path=task.path,
         size=task.size,
@@ -30,12 +41,9 @@ def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], 
         sha256=task.sha256,
         workdir=task.workdir,
         report=report,
+        settle=settle_whole,
     )
-    outcome = process(job)
-    contradiction = mismatch(task.declared_content_type, task.name, detected.content_type)
-    if contradiction is None:
-        return outcome
-    return Outcome(result={**outcome.result, "type_mismatch": contradiction}, derived=outcome.derived)
+    return whole(process(job))
 
 
 def prepare() -> None:

@@ -9,13 +9,23 @@ import time
 from pathlib import Path
 
 from apps.processing.contract import Derived, Outcome, ProcessingFailed
+from apps.processing.processors.document import pdf
+from apps.processing.work import work as real_work
 
 SECRET = Path(__file__)
 
 
-def work(task, found, report) -> Outcome:
+def work(task, found, report, settle) -> Outcome:
     """Do what the task's name says."""
+    if task.name.startswith("settle"):
+        return globals()[f"do_{task.name}"](task, settle)
     return globals()[f"do_{task.name}"](task, found, report)
+
+
+def hurried(task, found, report, settle) -> Outcome:
+    """The real work, where a step of PDFium may take as many seconds as the file is called."""
+    pdf.STEP_SECONDS = float(task.name)
+    return real_work(task, found, report, settle)
 
 
 def do_well(task, found, report) -> Outcome:
@@ -180,3 +190,34 @@ def _voice() -> int:
         except OSError:
             continue
     raise AssertionError("there is no voice")
+
+
+def _settled(task, words: str) -> Outcome:
+    made = task.workdir / "so_far.txt"
+    made.write_text(words)
+    return Outcome(result={"words": words}, derived=(Derived(name="so_far", path=made, content_type="text/plain"),))
+
+
+def do_settle(task, settle) -> Outcome:
+    """And overstay, be it after a second word, or end by the memory that it takes."""
+    settle(ProcessingFailed("document_too_large"), 30)
+    match task.sha256:
+        case "overstay":
+            settle(_settled(task, "some"), 0.2)
+            time.sleep(3600)
+        case "overstay without an outcome":
+            settle(ProcessingFailed("document_too_large"), 0.2)
+            time.sleep(3600)
+        case "grow" | "abort" | "spin" | "refuse" | "stumble" | "die" as how:
+            settle(_settled(task, "some"), 30)
+            return globals()[f"do_{how}"](task, None, lambda percent: None)
+        case "end":
+            settle(_settled(task, "some"), 0.2)
+            return _settled(task, "all")
+        case "lose":
+            settle(outcome := _settled(task, "some"), 0.2)
+            outcome.derived[0].path.unlink()
+            time.sleep(3600)
+        case seconds:
+            settle(_settled(task, "some"), float(seconds))
+    raise AssertionError

@@ -427,6 +427,7 @@ def test_a_table_the_csv_module_gives_up_on_is_text():
         ("From: a\nTo: b\nSubject: c\n folded\n\nBody\n", "message/rfc822"),
         ("From: a\nthen no header\n", "text/plain"),
         ("Host: a\nAccept: b\nDate: c\n", "text/plain"),
+        ("From: a\nSubject: b\nTo: " + "c@example.org, " * 1000 + "\n\nBody\n", "message/rfc822"),
         ("   \n\t", "text/plain"),
         ("one line that was cut" + "x" * 9000, "text/plain"),
     ],

@@ -1,14 +1,20 @@
 """Documents: facts, outline, words and first page; what is encrypted is told, what is a trap is refused."""
 
+import sys
 import time
+import zlib
+from collections.abc import Iterator
+from unittest.mock import Mock
 
 import jsonschema
 import pytest
 from PIL import Image
 
-from apps.processing.contract import ProcessingFailed
+from apps.processing.confinement import Limits
+from apps.processing.contract import ProcessingFailed, Task
+from apps.processing.isolation import Isolation
 from apps.processing.processors import document
-from apps.processing.processors.document import mime
+from apps.processing.processors.document import mime, web
 from tests.unit.processing import real
 
 
@@ -50,6 +56,73 @@ def test_f16_a_pdf_that_unpacks_without_end_costs_nothing(make_job):
     """What no page asks for is not unpacked."""
     result, _ = told(make_job(real.nested_pdf()))
     assert result["pages"] == 1
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Isolation]:
+    """A sandbox whose children give PDFium little time."""
+    isolation = Isolation("tests.unit.processing.hostile:hurried")
+    yield isolation
+    isolation.stop()
+
+
+def worked_on(isolation: Isolation, job, memory_mib: int = 768) -> tuple[dict, dict]:
+    """What a child made of it: the result, and what was derived, by name."""
+    limits = Limits(seconds=60, cpu_seconds=60, memory_bytes=memory_mib * 1024 * 1024, output_bytes=1024 * 1024)
+    task = Task(path=job.path, size=job.size, name=job.name, sha256=job.sha256, workdir=job.workdir)
+    outcome = isolation.process(task, limits, Mock(beat_seconds=10.0))
+    jsonschema.validate(outcome.result, document.SCHEMA)
+    return dict(outcome.result), {item.name: item.path for item in outcome.derived}
+
+
+GLYPHS = b" BT /F1 1 Tf 1 1 Td (" + b"A" * 1000 + b") Tj ET"
+CURVES = b" 0 0 m 0 200 300 0 300 200 c f*"
+
+
+@pytest.mark.parametrize(
+    ("drawing", "seconds", "words"),
+    [(GLYPHS * 40_000, "0.5", 0), (b" 0 0 m" + CURVES * 400_000 + b" f*", "1.5", 4)],
+    ids=["text without end", "drawing without end"],
+)
+def test_a_pdf_page_that_takes_too_long_leaves_what_there_is(make_job, hurried, drawing, seconds, words):
+    """Its facts, its outline, and the text if only drawing it takes so long."""
+    began = time.monotonic()
+    result, derived = worked_on(hurried, make_job(real.pdf(1, extra=drawing), name=seconds))
+    assert time.monotonic() - began < 15
+    assert (result["pages"], result["title"], result["words"]) == (1, "A title", words)
+    assert result["text_truncated"] is (words == 0)
+    assert set(derived) == ({"text"} if words else set())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child's memory is not bounded")
+def test_a_pdf_page_that_takes_too_much_memory_leaves_its_facts(make_job, hurried):
+    """PDFium aborts; the file is no failure."""
+    content = zlib.compress(bytes(600 * 1024 * 1024), 9)
+    whole = real.pdf(1)
+    start, end = whole.index(b"stream\n") + 7, whole.index(b"\nendstream")
+    packed = b"/Filter /FlateDecode /Length %d" % len(content)
+    whole = whole[:start].replace(b"/Length %d" % (end - start), packed) + content + whole[end:]
+    result, derived = worked_on(hurried, make_job(whole, name="5"), 512)
+    assert (result["pages"], result["title"], result["text_truncated"], derived) == (1, "A title", True, {})
+
+
+@pytest.mark.parametrize(
+    ("said", "told_pages", "cut"),
+    [(b"/Count 1000000 >>", 3, True), (b"/Count 4 >>", 3, True), (b"/Count 3 >>", 3, False)],
+)
+def test_a_pdf_has_the_pages_that_are_there(make_job, said, told_pages, cut):
+    """However many it says it has."""
+    result, _ = told(make_job(real.pdf(3).replace(b"/Count 3 >>", said)))
+    assert (result["pages"], result["words"], result["text_truncated"]) == (told_pages, 12, cut)
+
+
+def test_a_pdf_of_pages_within_themselves_has_none(make_job):
+    """A tree of pages whose branches are the tree again."""
+    content = real.pdf(1)
+    kid = content[content.index(b"/Kids [") :][:12].split(b"[")[1].split()[0]
+    tree = content[: content.index(b"/Type /Pages")].rsplit(b" 0 obj", 1)[0].rsplit(b"\n", 1)[1]
+    looped = content.replace(b"/Kids [" + kid, b"/Kids [" + tree).replace(b"/Count 1 >>", b"/Count 1000000 >>", 1)
+    assert code_of(make_job(looped)) == "document_broken"
 
 
 @pytest.mark.parametrize("content", [b"%PDF-1.7\n", b"%PDF-1.4\n" + b"\xff" * 1000, real.pdf(2)[:60]])
@@ -127,6 +200,58 @@ def test_a_page_is_words_without_scripts(make_job):
     assert (result["title"], result["author"], result["language"]) == ("A page", "Me", "fr")
     assert (result["links"], result["scripts"]) == (1, 2)
     assert derived["text"].read_text().split() == ["Big", "Some", "words&", "morelink"]
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "words"),
+    [
+        ("<!doctype html><title>My &amp; page</title><p>Hello", "My & page", "Hello"),
+        ("<html><TITLE lang=de>Käse</TITLE><body>hallo", "Käse", "hallo"),
+        ("<head><title>A</title><title>B</title><p>Head without an end", "A", "Head without an end"),
+        ("<p>x<svg><title>A drawing's</title></svg><title>Late</title>", "Late", "x"),
+        ("<title>No end <p>Hello", None, "No end\nHello"),
+        ("<title/><script src='a'/><p>An <b/>XHTML</p>", None, "An XHTML"),
+        ("<script src=/a/>if (a<b) '</b>'</script><style>p > a {}</style>x", None, "x"),
+        ("<p title='a > b' x=\"<p>\">1 < 2 <<b>3</b></>4<!-- <p> 5--><?php 6 ?></é>7", None, "1 < 2 <347"),
+        ("a<b and no end", None, "a b and no end"),
+        ("<textarea><b>&eacute;</textarea><![CDATA[x > y]]>z", None, "<b>éz"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_page_is_read_as_browsers_do(make_job, page, title, words, encoding):
+    """With or without a head, whatever is not closed, and whatever only looks like a tag."""
+    content = page.encode(encoding)
+    result, derived = told(make_job(content, content_type="text/html"))
+    assert (result["title"], " ".join(derived["text"].read_text().split())) == (title, " ".join(words.split()))
+
+
+def test_a_page_that_says_it_is_utf_16_in_bytes_is_not(make_job):
+    """Whoever can read that is not reading UTF-16."""
+    page = "<meta charset=utf-16><p>Grüße".encode()
+    assert told(make_job(page, content_type="text/html"))[0]["excerpt"] == "Grüße"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<" * 4_000_000, b"<title>" * 500_000, b"<title>x</title>" * 200_000, b"<div>" * 500_000,
+        b"</p>" * 500_000, b"<a " + b"b=c " * 1_000_000, b"<a b='>" * 500_001, b"&amp;" * 1_000_000,
+        b"<![CDATA[" * 500_000, b"</" * 1_000_000, b"<script>" * 500_000, b"=\"" * 9 + b"<a b=\"" * 500_000,
+    ],
+    ids=lambda content: content[:8].decode(),
+)  # fmt: skip
+def test_a_page_costs_its_length_whatever_it_repeats(make_job, content):
+    """Millions of tags, of attributes, of references, of what is never closed."""
+    began = time.process_time()
+    document.process(make_job(b"<p>x" + content, content_type="text/html"))
+    assert time.process_time() - began < 5
+
+
+def test_a_page_of_any_number_of_tags_is_read_for_so_many(make_job, monkeypatch):
+    """And says that there is more."""
+    monkeypatch.setattr(web, "TOKENS", 100)
+    result, _ = told(make_job(b"<i>word </i>" * 100, content_type="text/html"))
+    assert (result["words"], result["text_truncated"]) == (33, True)
 
 
 @pytest.mark.parametrize("content", [b"<html>" + b"<div>" * 200_000, b"<html><body><p " + b"a" * 3_000_000])

@@ -201,6 +201,42 @@ def test_memory_is_bounded(hostile, task, listening, name):
     assert failure.value.code == "memory_limit"
 
 
+def test_a_step_that_overstays_leaves_what_was_settled_for(hostile, task, listening):
+    """The last word of it, with its files, long before the time of the whole is over; a failure is one, too."""
+    began = time.monotonic()
+    outcome = hostile.process(task("settle", "overstay"), LIMITS, listening)
+    assert outcome.result == {"words": "some"}
+    assert [item.path.read_text() for item in outcome.derived] == ["some"]
+    with pytest.raises(ProcessingFailed) as failure:
+        hostile.process(task("settle", "overstay without an outcome"), LIMITS, listening)
+    assert failure.value.code == "document_too_large"
+    assert time.monotonic() - began < 10
+
+
+@linux_only
+@pytest.mark.parametrize("how", ["grow", "abort", "spin"])
+def test_a_step_that_takes_too_much_leaves_what_was_settled_for(hostile, task, listening, how):
+    """Memory, whether Python or a library says so, and the CPU's time."""
+    limits = Limits(seconds=20, cpu_seconds=1, memory_bytes=320 * MIB, output_bytes=MIB)
+    assert hostile.process(task("settle", how), limits, listening).result == {"words": "some"}
+
+
+def test_what_was_settled_for_is_not_heard_of_when_there_is_a_last_word(hostile, task, listening):
+    """An outcome, a refusal, an error of ours."""
+    assert hostile.process(task("settle", "end"), LIMITS, listening).result == {"words": "all"}
+    with pytest.raises(ProcessingFailed, match="image_broken"):
+        hostile.process(task("settle", "refuse"), LIMITS, listening)
+    with pytest.raises(RuntimeError, match="nobody foresaw this"):
+        hostile.process(task("settle", "stumble"), LIMITS, listening)
+
+
+@pytest.mark.parametrize("how", ["lose", "0", "-1", "nan", "inf", "1e9"])
+def test_what_is_settled_for_is_checked_as_all_else(hostile, task, listening, how):
+    """A file that is not there any more when it is to count, and times that are none."""
+    with pytest.raises(Untrustworthy):
+        hostile.process(task("settle", how), LIMITS, listening)
+
+
 @pytest.mark.parametrize(("name", "code"), [("fill", "output_limit"), ("hoard", "open_files_limit")])
 def test_output_and_open_files_are_bounded(hostile, task, listening, name, code):
     """What a child writes, and how many files it opens."""

@@ -7,6 +7,7 @@ import pytest
 from apps.processing.detect import detect, sniff
 from apps.processing.processors import data, table
 
+MAIL = "message/rfc822"
 PLAIN, CSV, TSV = "text/plain", "text/csv", "text/tab-separated-values"
 JSON, XML, YAML, TOML = "application/json", "application/xml", "application/yaml", "application/toml"
 VERSE = "The rain it raineth on the just, and also on the unjust fella\nBut chiefly on the just, because\n"
@@ -26,6 +27,13 @@ VERSE = "The rain it raineth on the just, and also on the unjust fella\nBut chie
         ("one line of words\n", "people.csv", PLAIN),
         (VERSE, "verse.csv", PLAIN),
         ("if (a, b) {\nf(a, b) {\n", "program.csv", PLAIN),
+        ("To: " + "a@example.org, " * 1000 + "\nFrom: b\nSubject: c\n\nHello\n", "a.eml", MAIL),
+        ("From: " + "(" * 100_000 + "\nTo: b\n\nHello\n", "a.EML", MAIL),
+        ("Subject: one header\n\nHello, you, there\n", "a.eml", MAIL),
+        ("date: 1\nfrom: 2\n", "a.eml", MAIL),
+        ("name,age,city\nAda,36,x\n", "a.eml", CSV),
+        ("From here on: words\n", "a.eml", PLAIN),
+        ('{"from": "a"}', "a.eml", JSON),
         ("name,age,city\n", "people.txt", PLAIN),
         ("name,age,city\n", "csv", PLAIN),
         ("name,age,city\n", "", PLAIN),

@@ -47,7 +47,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
     "properties": {
         "format": {"type": "string", "description": "pdf, docx, docm, pptx, odt, epub, rtf, html, eml, doc, msg …"},
         "version": {"type": "string", "description": "Of PDF."},
-        "pages": {"type": ["integer", "null"], "description": "Pages or slides, where it says how many."},
+        "pages": {"type": ["integer", "null"], "description": "Pages or slides, if it says so; of PDF those it has."},
         "chapters": {"type": "integer", "description": "Of an e-book."},
         "title": {**_TEXT, "description": "Its title; of a message its subject."},
         "author": {**_TEXT, "description": "Who made it; of a message its sender."},
@@ -104,10 +104,8 @@ def process(job: Job) -> Outcome:
     name, reader = known
     if job.content_type in office.KINDS and is_compound(job.path):
         reader = compound.read  # an encrypted one lies in a container of the old formats
-    gathered = Gathered()
-    derived = reader(job, gathered)
-    defaults: dict[str, JSON] = dict.fromkeys(("pages", "title", "author", "created", "modified"))
-    result = gathered.result({"format": name, "encrypted": False, **defaults})
-    derived += gathered.derived(job.workdir)
+    unknown: dict[str, JSON] = dict.fromkeys(("pages", "title", "author", "created", "modified"))
+    gathered = Gathered(defaults={"format": name, "encrypted": False, **unknown})
+    outcome = gathered.outcome(job.workdir, reader(job, gathered))
     job.report(100)
-    return Outcome(result=result, derived=tuple(derived))
+    return outcome

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ...contract import JSON, Derived
+from ...contract import JSON, Derived, Outcome
 from ..text import language_of
 
 TEXT_CHARACTERS: Final = 4 * 1024 * 1024  # that are kept of a document
@@ -41,6 +41,7 @@ def codec_of(name: object) -> str | None:
 class Gathered:
     """Facts under the names that results have; text piece by piece."""
 
+    defaults: Mapping[str, JSON] = field(default_factory=dict)
     facts: dict[str, JSON] = field(default_factory=dict)
     outline: list[JSON] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
@@ -81,11 +82,14 @@ class Gathered:
         """The text, its white space in order."""
         return LINES.sub("\n\n", SPACES.sub(" ", "".join(self.pieces))).strip()
 
-    def result(self, defaults: Mapping[str, JSON]) -> dict[str, JSON]:
-        """As it stands in a result."""
+    def outcome(self, workdir: Path, others: Iterable[Derived] = ()) -> Outcome:
+        """What there is so far: the result, and the text as a file beside the others."""
         text = self.text
+        return Outcome(result=self._result(text), derived=(*others, *_derived(text, workdir)))
+
+    def _result(self, text: str) -> dict[str, JSON]:
         return {
-            **defaults,
+            **self.defaults,
             **self.facts,
             "language": self.facts.get("language") or language_of(text[:LANGUAGE_CHARACTERS]),
             "words": sum(1 for _ in WORDS.finditer(text)),
@@ -94,11 +98,12 @@ class Gathered:
             "text_truncated": self.cut,
         }
 
-    def derived(self, workdir: Path) -> list[Derived]:
-        """The text as a file, where there is any."""
-        text = self.text
-        if not text:
-            return []
-        path = workdir / "text.txt"
-        path.write_text(text, encoding="utf-8", errors="replace")
-        return [Derived(name="text", path=path, content_type="text/plain")]
+
+def _derived(text: str, workdir: Path) -> list[Derived]:
+    """The text as a file, where there is any; whole, even if this process is killed while it writes."""
+    if not text:
+        return []
+    path, unfinished = workdir / "text.txt", workdir / "text.part"
+    unfinished.write_text(text, encoding="utf-8", errors="replace")
+    unfinished.replace(path)
+    return [Derived(name="text", path=path, content_type="text/plain")]

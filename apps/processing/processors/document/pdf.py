@@ -1,23 +1,28 @@
 """PDF, by PDFium: its facts, outline and text, and a picture of its first page; no script, form or attachment is run.
 
-Whether it is damaged, endless or a bomb is told by what PDFium says, and by the limits of the process it runs in.
+Whether it is damaged is told by what PDFium says. Nothing stops PDFium within a page, nor does it say what a page will
+take: before each step it is settled what the file comes to if that takes too long or too much memory.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import pypdfium2
 
-from ...contract import Derived, Job, ProcessingFailed
+from ...contract import Derived, Job, Outcome, ProcessingFailed
 from ...pictures import PREVIEW_PIXELS, THUMBNAIL_PIXELS, draw
 from .gathered import OUTLINE, Gathered
 
 TEXT_PAGES: Final = 500
 PAGE_CHARACTERS: Final = 200_000
 LARGEST_POINTS: Final = 20_000  # of a page that is drawn: 7 metres
+OPEN_SECONDS: Final = 10.0  # with its facts and its outline
+STEP_SECONDS: Final = 5.0  # for the text of a page, and for drawing one
+SETTLE_SECONDS: Final = 1.0  # between two words on how much of the text there is
 PASSWORD: Final = 4  # FPDF_ERR_PASSWORD
 SECURITY: Final = 5
 MOMENT: Final = re.compile(r"D:(\d{4})(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\d{2})?(?:([+\-Z])(\d{2})?'?(\d{2})?)?")
@@ -26,6 +31,7 @@ ATTACHMENTS: Final = 20
 
 def read(job: Job, gathered: Gathered) -> list[Derived]:
     """Gather what there is, and draw the first page. Raises ProcessingFailed."""
+    job.settle(ProcessingFailed("document_too_large"), OPEN_SECONDS)
     try:
         document = pypdfium2.PdfDocument(job.path)
     except pypdfium2.PdfiumError as error:
@@ -42,7 +48,8 @@ def read(job: Job, gathered: Gathered) -> list[Derived]:
 
 
 def _read(document: Any, job: Job, gathered: Gathered) -> list[Derived]:
-    pages = len(document)
+    pages = _pages(document)
+    gathered.cut = pages < len(document)
     if not pages:
         raise ProcessingFailed("document_broken", "The document has no page that can be read.")
     gathered.facts["pages"] = pages
@@ -61,13 +68,47 @@ def _read(document: Any, job: Job, gathered: Gathered) -> list[Derived]:
             break
         gathered.head(_said(mark.get_title), mark.level + 1)
     job.report(10)
+    settled_at = -SETTLE_SECONDS
     for number in range(min(pages, TEXT_PAGES)):
         if gathered.late():
             break
+        if time.monotonic() - settled_at >= SETTLE_SECONDS:
+            job.settle(_cut_short(gathered, job), STEP_SECONDS)
+            settled_at = time.monotonic()
         _page_text(document, number, gathered)
         job.report(10 + 70 * (number + 1) // min(pages, TEXT_PAGES))
     gathered.cut = gathered.cut or pages > TEXT_PAGES
+    job.settle(gathered.outcome(job.workdir), STEP_SECONDS)
     return _picture(document, job)
+
+
+def _cut_short(gathered: Gathered, job: Job) -> Outcome:
+    """What there is if no more text can be read."""
+    outcome = gathered.outcome(job.workdir)
+    return Outcome(result={**outcome.result, "text_truncated": True}, derived=outcome.derived)
+
+
+def _pages(document: Any) -> int:
+    """How many pages there are: as many as it says if the last of them is there, or up to where they end."""
+    claimed = len(document)
+    there, missing = 0, claimed
+    if claimed and _is_there(document, claimed - 1):
+        return claimed
+    while there < missing:
+        middle = (there + missing) // 2
+        if _is_there(document, middle):
+            there = middle + 1
+        else:
+            missing = middle
+    return there
+
+
+def _is_there(document: Any, number: int) -> bool:
+    try:
+        document.get_page_size(number)
+    except pypdfium2.PdfiumError:
+        return False
+    return True
 
 
 def _said(ask: Callable[..., str | None], *given: str) -> str:
