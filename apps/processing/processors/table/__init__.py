@@ -22,7 +22,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         "format": {"type": "string", "description": "csv, tsv, jsonl, xlsx, xlsm, xlsb, xltx, xls, ods, parquet …"},
         "dialect": {
             "type": ["object", "null"],
-            "description": "How text is written down: delimiter, quote, encoding, bom, newline, header.",
+            "description": "How text is written: delimiter, quote, encoding, bom, newline, header, preamble.",
         },
         "encrypted": {"type": "boolean", "description": "Whether it cannot be read without a password."},
         "sheets": {
@@ -42,7 +42,10 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         },
         "rows": {"type": "integer", "description": "Rows, without the header."},
         "rows_exact": {"type": "boolean", "description": "Whether all of them were looked at."},
-        "column_count": {"type": "integer", "description": "Columns of the widest row."},
+        "column_count": {
+            "type": "integer",
+            "description": "Columns of the widest row; of JSON Lines all keys, at most 20,000.",
+        },
         "columns": {
             "type": "array",
             "description": "At most 200.",
