@@ -102,7 +102,9 @@ def test_a_workbook_has_sheets(make_job):
     """All by name and size, one of them as a table."""
     result = told(make_job(real.xlsx(rows=30)))
     assert result["format"] == "xlsx"
-    assert result["sheets"][0] == {"name": "Data", "rows": 31, "columns": 2, "visible": True}
+    assert result["sheets"][0] == {
+        "name": "Data", "rows": 31, "columns": 2, "visible": True, "readable": True,
+    }  # fmt: skip
     assert (result["sheets"][1]["name"], result["sheets"][1]["visible"]) == ("Secret", False)
     assert columns(result) == {"Name": ("text", 0, None, None), "Value": ("integer", 0, 0, 29)}
     assert result["rows"] == 30
@@ -297,3 +299,42 @@ def test_many_cells_are_told_as_one_by_one(seed):
     for cell in cells:
         alone.add(cell)
     assert together.told(20) == alone.told(20)
+
+
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+HIDDEN = '<row r="1"><c r="A1"><v>1</v></c></row>'
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        "<worksheet",
+        f'<worksheet xmlns="{MAIN}"><sheetData><row r="1"><c r=""><v>1</v></c></row></sheetData></worksheet>',
+        f'<!DOCTYPE w [<!ENTITY a "b">]><worksheet xmlns="{MAIN}"><sheetData><row r="1"><c r="A1" t="inlineStr">'
+        "<is><t>&a;</t></is></c></row></sheetData></worksheet>",
+    ],
+)
+def test_a_sheet_that_cannot_be_read_is_told_and_no_other_in_its_place(make_job, first):
+    """The hidden sheet's cells are not shown as if they were the workbook's."""
+    result = told(make_job(real.xlsx(first=first, hidden=HIDDEN)))
+    assert [(each["name"], each["readable"]) for each in result["sheets"]] == [("Data", False), ("Secret", True)]
+    assert (result["sheet"], result["rows"], result["first_rows"]) == (None, 0, [])
+    assert (result["truncated"], result["rows_exact"]) == (True, False)
+
+
+def test_the_sheet_whose_rows_are_told_is_named(make_job):
+    """The first that is not empty, and not hidden."""
+    assert told(make_job(real.xlsx(3, hidden=HIDDEN)))["sheet"] == "Data"
+
+
+def test_entities_that_unfold_without_end_are_a_failure_in_a_workbook_too(make_job):
+    """Though its reader would not unfold them."""
+    laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10 if n else "lol"}">' for n in range(12))
+    first = (
+        f'<?xml version="1.0"?><!DOCTYPE lolz [{laughs}]><worksheet xmlns="{MAIN}"><sheetData><row r="1">'
+        '<c r="A1" t="inlineStr"><is><t>&l11;</t></is></c></row></sheetData></worksheet>'
+    )
+    with pytest.raises(ProcessingFailed) as failure:
+        table.process(make_job(real.xlsx(first=first)))
+    assert failure.value.code == "data_bomb"
