@@ -120,7 +120,7 @@ _FAR_MARKS: Final = (
 
 def _is_plain_bytes_text(head: bytes) -> bool:
     """Whether `head` was taken for text, in an encoding that keeps ASCII's control bytes to themselves."""
-    return signatures.strong(head) is None and not text_formats.control_bytes(head)
+    return signatures.strong(head) is None and not text_formats.is_binary(head)
 
 
 def _turns_binary(file: BinaryIO, size: int) -> bool:

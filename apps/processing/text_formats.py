@@ -3,7 +3,8 @@
 Text has no signatures. What is claimed here is claimed only when the whole sample keeps to the format's own
 shape; all else is `text/plain`, which is never wrong. Nothing is parsed that could be made expensive: no XML
 entities, no YAML, no TOML. `tabular` knows CSV and its like, `line_formats` what is told line by line. The line between
-text and binary is the WHATWG's "binary data byte" (https://mimesniff.spec.whatwg.org/#binary-data-byte).
+text and binary is the WHATWG's "binary data byte" (https://mimesniff.spec.whatwg.org/#binary-data-byte), but for DOS'
+end of a file and for what a terminal has typed over.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ _SAMPLE_CHARACTERS = 4096
 
 _CONTROL_BYTES: Final = bytes(sorted(set(range(0x20)) - {0x09, 0x0A, 0x0C, 0x0D, 0x1B}))
 _CONTROL_CHARACTERS: Final = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+
+_DOS_END: Final = b"\x1a"
+_TERMINAL: Final = b"\x07\x08"  # bell and backspace
+
+EBCDIC_XML: Final = "<?xml".encode("cp037")  # its opening is the same in all of EBCDIC's code pages
+
+# ISO-2022's stretches of two bytes a letter, which look like ASCII: RFC 1468, RFC 1557, RFC 1922.
+_ESCAPED: Final = re.compile(r"\x1b\$(?:[@AB]|[()][@-D])([^\x1b]*+)(?:\x1b\([BIJ]|(?=\x1b)|\Z)")
 
 _Decoder = Callable[[bytes, str, bool], tuple[str, int]]
 # UTF-32 first: its little-endian mark begins with UTF-16's.
@@ -42,6 +51,16 @@ def control_bytes(data: bytes) -> int:
     return len(data) - len(data.translate(None, _CONTROL_BYTES))
 
 
+def is_binary(data: bytes) -> bool:
+    """Whether `data` has bytes of which not even a terminal's record has any."""
+    return control_bytes(data.translate(None, _TERMINAL)) > 0
+
+
+def _letters(escaped: re.Match[str]) -> str:
+    """As many letters as two bytes each stand for, in the same lines: which they are does not matter here."""
+    return "\n".join("\u3042" * (len(line) // 2) for line in escaped[1].split("\n"))
+
+
 def decode(head: bytes, complete: bool) -> str | None:
     """The beginning of a file as text, or None if it is not text.
 
@@ -51,11 +70,20 @@ def decode(head: bytes, complete: bool) -> str | None:
     for mark, decoder in _MARKED_ENCODINGS:
         if head.startswith(mark):
             return _decode_unicode(head[len(mark) :], decoder)
-    if control_bytes(head):
+    if head.startswith(EBCDIC_XML):
+        return head.decode("cp037").replace("\x85", "\n")
+    if complete and head.endswith(_DOS_END):
+        head = head.rstrip(_DOS_END) or head
+    controls = control_bytes(head)
+    typed = controls and not is_binary(head) and 3 * controls < len(head)
+    if controls and not typed:
         return _decode_unmarked_utf16(head)
     try:
-        return codecs.utf_8_decode(head, "strict", complete)[0]
+        text = codecs.utf_8_decode(head, "strict", complete)[0]
+        return _ESCAPED.sub(_letters, text) if "\x1b$" in text else text
     except UnicodeDecodeError:
+        if typed:
+            return None
         text = head.decode("latin-1")
         has_c1 = len(head) < _LEGACY_MIN_BYTES and any("\x80" <= char <= "\x9f" for char in text)
         return None if has_c1 else text
@@ -93,6 +121,8 @@ def content_type(text: str, complete: bool, ending: str = "") -> str:
     found = _content_type(start, text, complete)
     if found in _OPEN and ending == "eml" and _is_mail(start, complete, least=1):
         return "message/rfc822"
+    if found == "text/html" and ending == "xml" and not _is_page(start[:_SAMPLE_CHARACTERS]):
+        return "application/xml"
     if found not in _OPEN or ending not in _BY_ENDING:
         return found
     named, may_be, is_one = _BY_ENDING[ending]
@@ -230,6 +260,12 @@ def _markup(sample: str, text: str, complete: bool) -> str:
     return "application/xml" if closed or "xmlns" in root[3] else PLAIN
 
 
+def _is_page(sample: str) -> bool:
+    """Whether it says itself that it is HTML, and does not only begin with a name that both may have."""
+    root = _ROOT.match(sample)
+    return sample[:15].lower().startswith("<!doctype html") or (root is not None and root[1].lower() == "html")
+
+
 # --- JSON -----------------------------------------------------------------------------------------------
 
 # A sequence of whole tokens, then at most a part of one where the sample was cut.
@@ -327,12 +363,18 @@ _LINE_FORMATS: Final[tuple[tuple[_Claim, str], ...]] = (
 _OPEN: Final = frozenset(
     {PLAIN, "text/csv", "text/tab-separated-values", "application/yaml", "application/toml", "text/markdown"}
 )
-_JSON_AT_FAULT: Final = re.compile(r"""\{\s*+(?:["'}/]|[\w$]++\s*+:)|\[\s*+(?:[\[{"'\]/-]|\d|true\b|false\b|null\b)""")
+_JSON_AT_FAULT: Final = re.compile(
+    r"""\{\s*+(?:["'}/]|[\w$]++\s*+:)|\[\s*+(?:[\[{"'\]/-]|\d|true\b|false\b|null\b|-?(?:NaN|Infinity)\b)"""
+)
+_JSON_COMMENTS: Final = re.compile(r"(?:\s++|//[^\n]*+(?:\n|\Z)|/\*(?:[^*]|\*(?!/))*+\*/)*+")
+_JSON_LINES: Final = 20
 _XML_AT_FAULT: Final = re.compile(r"<(?:[A-Za-z_]|\?xml\b|!--|!DOCTYPE\b)")
 
 
 def _may_be_json(start: str, complete: bool, lines: list[str]) -> bool:
-    return _JSON_AT_FAULT.match(start) is not None or (complete and _parses(start))
+    comments = _JSON_COMMENTS.match(start)
+    at = comments.end() if comments is not None else 0
+    return _JSON_AT_FAULT.match(start, at) is not None or (complete and _parses(start))
 
 
 def _may_be_xml(start: str, complete: bool, lines: list[str]) -> bool:
@@ -347,11 +389,20 @@ def _never(lines: list[str]) -> bool:
     return False
 
 
+def _may_be_json_lines(lines: list[str]) -> bool:
+    """Whether most lines are JSON, each for itself."""
+    said = [line for line in lines if line.strip()][:_JSON_LINES]
+    return 2 * sum(line.lstrip()[:1] in ("{", "[") and _parses(line) for line in said) > len(said)
+
+
+_JSON_LINES_NAMED: Final = ("application/x-ndjson", _by_lines(_may_be_json_lines), _may_be_json_lines)
 _JSON_NAMED: Final = ("application/json", _may_be_json, _never)
 _YAML_NAMED: Final = ("application/yaml", _by_lines(line_formats.may_be_yaml), line_formats.is_yaml)
 _BY_ENDING: Final[Mapping[str, tuple[str, Callable[[str, bool, list[str]], bool], _Claim]]] = {
     "json": _JSON_NAMED,
     "geojson": _JSON_NAMED,
+    "jsonl": _JSON_LINES_NAMED,
+    "ndjson": _JSON_LINES_NAMED,
     "xml": ("application/xml", _may_be_xml, _never),
     "yaml": _YAML_NAMED,
     "yml": _YAML_NAMED,

@@ -26,6 +26,19 @@ LANGUAGE_MIN_LETTERS: Final = 60
 LANGUAGE_MIN_WORDS: Final = 15
 """With fewer letters, letters less than half of all characters, or, in ASCII, fewer different words than this,
 any language named would be a guess."""
+LANGUAGE_MIN_DIFFERENT_LETTERS: Final = 10
+_COMMON: Final = {
+    "de": "der die das und ist in den von zu mit nicht ein eine auf im sich auch es des dem wir ich",
+    "en": "the of and to in is that it for on with as are this be by at or an we you not from",
+    "es": "de la que el en y los se del las un por con una su para es al lo como no",
+    "fr": "de la le et les des en un une du que est pour dans qui par sur pas au il je",
+    "it": "di e il la che in un per una del non con si i le da sono della al lo",
+    "nl": "de het een en van in is dat op te zijn met voor niet aan er om ook als",
+    "pt": "de a o que e do da em um para com uma os no se na por mais as dos",
+}
+COMMON_WORDS: Final = {language: frozenset(words.split()) for language, words in _COMMON.items()}
+COMMON_SHARE: Final = 0.08
+"""Letters of ASCII tell these from each other badly; a third of what anyone writes in one are words like these."""
 
 SCHEMA: Final[Mapping[str, JSON]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -47,6 +60,8 @@ SCHEMA: Final[Mapping[str, JSON]] = {
     "required": ["encoding", "bom", "newlines", "lines", "words", "characters", "invalid_sequences", "preview"],
     "additionalProperties": False,
 }
+
+WORDS: Final = re.compile(r"[a-z]+")
 
 _BOMS: Final[tuple[tuple[bytes, str], ...]] = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -232,6 +247,13 @@ def language_of(text: str) -> str | None:
     letters = sum(map(str.isalpha, text))
     if letters < LANGUAGE_MIN_LETTERS or letters * 2 < len(text):
         return None
+    if len(set(filter(str.isalpha, text.lower()))) < LANGUAGE_MIN_DIFFERENT_LETTERS:
+        return None
     if text.isascii() and len(set(text.split())) < LANGUAGE_MIN_WORDS:
         return None
-    return chardet.detect(text.encode("utf-8", "ignore"))["language"] or None
+    language = chardet.detect(text.encode("utf-8", "ignore"))["language"] or None
+    if language is not None and language in COMMON_WORDS and text.isascii():
+        words = WORDS.findall(text.lower())
+        common = sum(map(COMMON_WORDS[language].__contains__, words))
+        return language if common >= COMMON_SHARE * len(words) else None
+    return language

@@ -115,8 +115,8 @@ def epub() -> bytes:
     return packed(entries, first="mimetype")
 
 
-def xlsx(rows: int = 3, *, formula: str = "") -> bytes:
-    """A table of numbers under a header, and a hidden sheet."""
+def xlsx(rows: int = 3, *, formula: str = "", first: str | None = None, hidden: str = "") -> bytes:
+    """A table of numbers under a header, and a hidden sheet; `first` is the first one's XML, where not made of rows."""
     cells = "".join(
         f'<row r="{n + 2}"><c r="A{n + 2}" t="inlineStr"><is><t>name {n}</t></is></c>'
         f'<c r="B{n + 2}"><v>{n}</v></c></row>'
@@ -140,8 +140,8 @@ def xlsx(rows: int = 3, *, formula: str = "") -> bytes:
             "xl/_rels/workbook.xml.rels": '<Relationships xmlns="urn:PACKAGE">'
             f'<Relationship Id="r1" Type="{rel}/worksheet" Target="worksheets/sheet1.xml"/>'
             f'<Relationship Id="r2" Type="{rel}/worksheet" Target="worksheets/sheet2.xml"/></Relationships>',
-            "xl/worksheets/sheet1.xml": sheet.format(header + cells + formula),
-            "xl/worksheets/sheet2.xml": sheet.format(""),
+            "xl/worksheets/sheet1.xml": sheet.format(header + cells + formula) if first is None else first,
+            "xl/worksheets/sheet2.xml": sheet.format(hidden),
         }
     )
 

@@ -118,7 +118,7 @@ def test_a_binary_workbook_is_read(make_job):
     result = table.process(job).result
 
     assert (job.content_type, result["format"]) == (office.BY_ENDING["xlsb"], "xlsb")
-    assert result["sheets"] == [{"name": "Data", "rows": 5, "columns": 1, "visible": True}]
+    assert result["sheets"] == [{"name": "Data", "rows": 5, "columns": 1, "visible": True, "readable": True}]
     assert (result["columns"][0]["type"], result["columns"][0]["max"]) == ("integer", 4)
 
 

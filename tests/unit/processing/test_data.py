@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from apps.processing.contract import ProcessingFailed
 from apps.processing.processors import data
-from apps.processing.processors.data import json_text, yaml_text
+from apps.processing.processors.data import json_text, markup, yaml_text
 from tests.unit.processing.mutants import mutant
 
 JSON, XML, YAML, TOML = "application/json", "application/xml", "application/yaml", "application/toml"
@@ -275,3 +275,74 @@ def test_f16_declarations_are_bounded(make_job):
     chain = "".join(f'<!ENTITY e{n} "&e{n + 1};">' for n in range(9_000))
     result = told(make_job(f"<!DOCTYPE x [{chain}]><x>&e0;</x>".encode(), content_type=XML))
     assert result["counts"]["references"] == 1
+
+
+JAPANESE = "東京は日本の都市です"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("GB2312", "中文字"),
+        ("GB18030", "中文字😀"),
+        ("Big5", "繁體中文"),
+        ("Shift_JIS", JAPANESE),
+        ("EUC-JP", JAPANESE),
+        ("ISO-2022-JP", JAPANESE),
+        ("EUC-KR", "한국어"),
+        ("windows-1251", "русский"),
+        ("cp037", "äöü"),
+        ("IBM500", "äöü"),
+    ],
+)
+def test_xml_in_an_encoding_of_old(make_job, encoding, words):
+    """Whether it takes one byte a letter or several, and in EBCDIC too; a letter may lie across two chunks."""
+    row = f'<row at="{words}">{words}</row>\n'
+    rows = 20 + 2 * markup.CHUNK_BYTES // len(row.encode(encoding))
+    content = f'<?xml version="1.0" encoding="{encoding}"?>\n<rows>{row * rows}</rows>'.encode(encoding)
+    result = data.process(make_job(content, name="rows.xml")).result
+    assert (result["valid"], result["error"]) == (True, None)
+    assert result["counts"] == {"elements": rows + 1, "attributes": rows}
+
+
+def test_xml_in_utf_32(make_job):
+    """By its mark."""
+    content = '<?xml version="1.0" encoding="UTF-32"?><a>ä</a>'.encode("utf-32")
+    assert data.process(make_job(content, content_type="application/xml")).result["valid"] is True
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["base64", "hex", "zlib", "rot13", "idna", "punycode", "undefined", "unicode_escape", "utf-7", "bogus", "utf-32"],
+)
+def test_an_encoding_that_is_none_is_said_to_be(make_job, encoding):
+    """In words about the file, whatever Python has a codec for."""
+    content = f'<?xml version="1.0" encoding="{encoding}"?><a>\x80</a>'.encode("latin-1")
+    result = data.process(make_job(content, content_type="application/xml")).result
+    assert result["error"] == {"line": 1, "column": 31, "message": "The encoding is not known."}
+
+
+def test_xml_that_is_not_in_its_encoding(make_job):
+    """Is not valid, and says so without a word of the decoder's."""
+    content = b'<?xml version="1.0" encoding="Shift_JIS"?>\n<a>\xff\xff</a>'
+    result = data.process(make_job(content, content_type="application/xml")).result
+    assert (result["valid"], result["error"]["message"]) == (False, "The text is not in its encoding.")
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ('{"a": NaN}', 7, "NaN is no JSON number."),
+        ("[1, -Infinity]", 5, "Infinity is no JSON number."),
+        ("[1, // one\n2]", 5, "JSON has no comments."),
+        ("/* c */ [1]", 1, "JSON has no comments."),
+        ("['a']", 2, "JSON has no single quotes."),
+        ("[007]", 2, "A JSON number begins with no zero."),
+        ("[None]", 2, "This is no JSON value."),
+        ("[Nano]", 2, "This is no JSON."),
+    ],
+)
+def test_what_other_languages_have_is_named(make_job, text, column, message):
+    """And where it is."""
+    result = data.process(make_job(text.encode(), content_type="application/json")).result
+    assert result["error"] == {"line": 1, "column": column, "message": message}

@@ -525,3 +525,85 @@ def test_any_text_has_a_kind(text):
 def test_punctuation_is_no_trap(text):
     """Text made of what the formats are told by is classified without an exception."""
     assert sniff(text.encode(), 10**6).kind in KINDS
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<table><row id="1"/></table>',
+        "<form><field/></form>",
+        "<p><b>x</b></p>",
+        '<a href="x"><b>text</b></a>',
+        "<div>",
+        "<a><b></a>",
+        "<!-- a comment --><section/>",
+    ],
+)
+def test_a_name_says_which_markup_it_is(content):
+    """A root that is called like an element of HTML is XML's by that name; without it, it is HTML."""
+    assert sniff(content.encode(), name="file.xml").content_type == "application/xml"
+    assert sniff(content.encode(), name="file.html").content_type == "text/html"
+    assert sniff(content.encode()).content_type == "text/html"
+
+
+@pytest.mark.parametrize("content", ["<!DOCTYPE html><p>x</p>", "<html><body/></html>", "<!-- x --><HTML>"])
+def test_a_page_called_xml_is_a_page(content):
+    """Where it says itself that it is one."""
+    assert sniff(content.encode(), name="file.xml").content_type == "text/html"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b"Hello from DOS\r\nsecond line\r\n\x1a", "text/plain"),
+        (b"Padded to a block\r\n" + b"\x1a" * 100, "text/plain"),
+        (b"id,name\r\n1,a\r\n2,b\r\n\x1a", "text/csv"),
+        (b"progress\x08\x08\x07 done\n" * 9, "text/plain"),
+        (b"\x1a", "application/octet-stream"),
+        (b"in the \x1a middle", "application/octet-stream"),
+        (b"\x08\x07\x08\x07ab", "application/octet-stream"),
+        (b"bell \x07 and \xe4, \xf6, \xfc in a text of more than thirty bytes", "application/octet-stream"),
+    ],
+)
+def test_the_end_of_a_text_of_dos_and_what_a_terminal_typed_over(content, content_type):
+    """They are text; more of them than of anything else is not."""
+    assert sniff(content).content_type == content_type
+
+
+@pytest.mark.parametrize("lines", [1, 3, 40])
+def test_japanese_mail_is_text(lines, tmp_path):
+    """In ISO-2022-JP each letter is two bytes of ASCII, among them commas and semicolons."""
+    content = ("これは日本語の文章です。東京は日本の都市であり、多くの人々が住んでいます。\n" * lines).encode(
+        "iso-2022-jp"
+    )
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert sniff(content).content_type == "text/plain"
+    assert detect(path).content_type == "text/plain"
+
+
+def test_a_table_in_iso_2022_jp_is_one():
+    """Its delimiters stand between the stretches that are escaped."""
+    content = "名前,値,都市\n太郎,1,東京\n花子,2,大阪\n次郎,3,京都\n".encode("iso-2022-jp")
+    assert sniff(content).content_type == "text/csv"
+
+
+@pytest.mark.parametrize("content", ['// c\n{"a": 1}', "/* c */ [1, 2,]", '{\n  // c\n  "a": {},\n}'])
+def test_json_with_comments_is_json_by_its_name(content):
+    """Wherever the comment is; what reads it says that JSON has none."""
+    assert sniff(content.encode(), name="tsconfig.json").content_type == "application/json"
+    assert sniff(content.encode(), name="notes.txt").content_type == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        ('{"a":1}\nnot json\n{"a":2}\n{"a":3}\n', "application/x-ndjson"),
+        ('broken\n{"a":1}\n[2]\n', "application/x-ndjson"),
+        ('one\ntwo\n{"a":1}\n', "text/plain"),
+    ],
+)
+def test_json_lines_with_faults_are_told_by_their_name(content, content_type):
+    """Where most lines are JSON; the others are counted."""
+    assert sniff(content.encode(), name="log.jsonl").content_type == content_type
+    assert sniff(content.encode()).content_type == "text/plain"

@@ -56,7 +56,7 @@ VERSE = "The rain it raineth on the just, and also on the unjust fella\nBut chie
         ('a = "1,2"\nb = "3,4"\nc = "5,6"\n', "a.toml", TOML),
         ("# A title\n\n- a\n- b\n- c: `d`\n", "a.md", "text/markdown"),
         ("{'a': 1}", "a.json", JSON),
-        ('// a comment\n{"a": 1}', "a.json", PLAIN),
+        ('// a comment\n{"a": 1}', "a.json", JSON),
         ("{\n  // a comment\n}", "a.json", JSON),
         ("42\n", "a.json", JSON),
         ('"a string"\n', "a.json", JSON),

@@ -204,3 +204,32 @@ def test_any_bytes_can_be_read_as_text(make_job, content):
     result = result_of(make_job(content, content_type="text/plain"))
 
     assert result["characters"] <= max(len(content), 0)
+
+
+LOREM = (
+    "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore et dolore "
+    "magna aliqua. Ut enim ad minim veniam, quis nostrud exercitation ullamco laboris nisi ut aliquip ex ea "
+    "commodo consequat."
+)
+PANGRAM = "The quick brown fox jumps over the lazy dog. Pack my box with five dozen liquor jugs, please.\n"
+SPANISH = (
+    "Esta es una carta sobre el tiempo de la semana pasada, en la que cuento que hemos caminado por la orilla del mar."
+)
+
+
+@pytest.mark.parametrize("content", [LOREM.encode(), PANGRAM.encode() * 20, b"\xff" * 1000, "абв ".encode() * 100])
+def test_no_language_is_named_that_a_text_is_not_in(make_job, content):
+    """Filler, a sentence of every letter and one letter a thousand times look like one to who counts letters only."""
+    assert result_of(make_job(content, content_type="text/plain"))["language"] in (None, "en", "la")
+
+
+@pytest.mark.parametrize(
+    ("content", "language"),
+    [
+        (SPANISH, "es"),
+        ("The service takes files over HTTP and works on them in the background; what it found is told as JSON.", "en"),
+    ],
+)
+def test_a_language_in_ascii_is_named_by_its_common_words_too(make_job, content, language):
+    """Where both agree."""
+    assert result_of(make_job(content.encode()))["language"] == language

@@ -25,6 +25,16 @@ UNENDED: Final = re.compile(
     r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+(?:\\(?:u[0-9a-fA-F]{0,3})?)?'
 )
 
+# What other languages have, and what is said of it.
+FAULTS: Final = (
+    (re.compile(r"-?NaN\b"), "NaN is no JSON number."),
+    (re.compile(r"-?Infinity\b"), "Infinity is no JSON number."),
+    (re.compile(r"//|/\*|#"), "JSON has no comments."),
+    (re.compile(r"'"), "JSON has no single quotes."),
+    (re.compile(r"-?0[0-9]"), "A JSON number begins with no zero."),
+    (re.compile(r"(?:True|False|None|undefined)\b"), "This is no JSON value."),
+)
+
 
 class Invalid(Exception):
     """The text is no JSON, at this place in it."""
@@ -147,7 +157,7 @@ def take_tokens(text: str, scan: Scan, place: Place, over: bool) -> int:
             if not over and (UNENDED.fullmatch(text, at) if text[at] == '"' else end - at < LONGEST_WORD):
                 return at  # it may be whole when more has come
             place.text, place.passed = text, at
-            raise Invalid("This is no JSON.")
+            raise Invalid(next((words for opening, words in FAULTS if opening.match(text, at)), "This is no JSON."))
         if not over and match.end() == end and match.lastgroup in ("number", "word"):
             return at
         if match.lastgroup is not None:

@@ -16,13 +16,13 @@ PARQUET: Final = frozenset({"application/vnd.apache.parquet", "application/x-par
 SCHEMA: Final[Mapping[str, JSON]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "table",
-    "description": "A table's columns and first rows; of a workbook, those of its first sheet that is not empty.",
+    "description": "A table's columns and first rows; of a workbook, those of its first visible sheet that has any.",
     "type": "object",
     "properties": {
         "format": {"type": "string", "description": "csv, tsv, jsonl, xlsx, xlsm, xlsb, xltx, xls, ods, parquet …"},
         "dialect": {
             "type": ["object", "null"],
-            "description": "How text is written down: delimiter, quote, encoding, bom, newline, header.",
+            "description": "How text is written: delimiter, quote, encoding, bom, newline, header, preamble.",
         },
         "encrypted": {"type": "boolean", "description": "Whether it cannot be read without a password."},
         "sheets": {
@@ -35,14 +35,19 @@ SCHEMA: Final[Mapping[str, JSON]] = {
                     "rows": {"type": ["integer", "null"]},
                     "columns": {"type": ["integer", "null"]},
                     "visible": {"type": "boolean"},
+                    "readable": {"type": "boolean", "description": "False of one that is damaged, or not there."},
                 },
-                "required": ["name", "rows", "columns", "visible"],
+                "required": ["name", "rows", "columns", "visible", "readable"],
                 "additionalProperties": False,
             },
         },
+        "sheet": {"type": ["string", "null"], "description": "Of a workbook, the sheet that columns and rows are of."},
         "rows": {"type": "integer", "description": "Rows, without the header."},
         "rows_exact": {"type": "boolean", "description": "Whether all of them were looked at."},
-        "column_count": {"type": "integer", "description": "Columns of the widest row."},
+        "column_count": {
+            "type": "integer",
+            "description": "Columns of the widest row; of JSON Lines all keys, at most 20,000.",
+        },
         "columns": {
             "type": "array",
             "description": "At most 200.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from typing import Any, Final
+from xml.parsers import expat
 
 import python_calamine
 
 from ... import office, zips
 from ...containers import is_compound
 from ...contract import JSON, Job, ProcessingFailed
+from ...entities import Entities, TooMuch
 from . import spans
 from .columns import Columns, is_header
 
@@ -21,6 +23,7 @@ ROWS: Final = 200_000  # that are gone through
 ROW_CELLS: Final = 20_000
 WORK_SECONDS: Final = 20.0
 CHECKED_ROWS: Final = 1000
+DOCTYPE_BYTES: Final = 4096  # of a part, within which its DTD would begin
 
 FORMATS: Final = {
     **{content_type: name for name, content_type in office.BY_ENDING.items() if office.KINDS[content_type] == "table"},
@@ -36,7 +39,7 @@ def workbook(job: Job) -> dict[str, JSON]:
     """Its sheets, and the table in the first of them. Raises ProcessingFailed."""
     result: dict[str, JSON] = {"format": FORMATS[job.content_type], "dialect": None, "encrypted": False}
     closed: dict[str, JSON] = {
-        "encrypted": True, "sheets": [], **Columns().told(), "rows_exact": False, "truncated": False,
+        "encrypted": True, "sheets": [], "sheet": None, **Columns().told(), "rows_exact": False, "truncated": False,
     }  # fmt: skip
     if job.content_type in office.KINDS and is_compound(job.path):
         return result | closed  # a package in a container of the old formats, which is how encrypted ones are kept
@@ -51,8 +54,7 @@ def workbook(job: Job) -> dict[str, JSON]:
         if type(error).__name__ != "PanicException":
             raise
         raise ProcessingFailed("table_broken") from error
-    sheets, main, exact = _sheets(book, job)
-    return result | {"sheets": sheets, **main.told(), "rows_exact": exact, "truncated": not exact}
+    return result | _sheets(book, job)
 
 
 def _check_size(job: Job) -> None:
@@ -71,9 +73,13 @@ def _check_size(job: Job) -> None:
         left, ends_at = UNPACKED_BYTES, time.monotonic() + spans.SECONDS
         for member in zips.members(file, directory):
             span = _span(member.name, ends_at)
+            begins = True
             try:
                 for piece in zips.chunks(file, member, left):
                     left -= len(piece)
+                    if begins and b"<!DOCTYPE" in piece[:DOCTYPE_BYTES]:
+                        _check_entities(piece)
+                    begins = False
                     if span is not None:
                         span.take(piece)
             except zips.MemberTooLarge as error:
@@ -88,13 +94,34 @@ def _span(name: str, ends_at: float) -> spans.Span | None:
     return spans.BinarySpan(ends_at) if name.endswith(".bin") else spans.XmlSpan()
 
 
-def _sheets(book: Any, job: Job) -> tuple[list[JSON], Columns, bool]:
+def _check_entities(piece: bytes) -> None:
+    """No workbook has a DTD; one with entities that unfold to more than any has is a trap, whoever reads it."""
+    entities = Entities(UNPACKED_BYTES)
+    parser = expat.ParserCreate()
+    parser.EntityDeclHandler = entities.declare
+    parser.EndDoctypeDeclHandler = entities.check
+    parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
+    parser.DefaultHandler = entities.read
+    try:
+        parser.Parse(piece, False)
+    except TooMuch as error:
+        raise ProcessingFailed("data_bomb") from error
+    except (expat.ExpatError, ValueError, LookupError) as error:
+        if "amplification" in str(error):
+            raise ProcessingFailed("data_bomb") from error
+
+
+def _sheets(book: Any, job: Job) -> dict[str, JSON]:
+    """What is told of all sheets, and the table in the first that is not empty: of the visible ones, if there are."""
     sheets: list[JSON] = []
-    main, exact = Columns(), True
+    main, taken, exact = Columns(), None, True
     ends_at = time.monotonic() + WORK_SECONDS
-    for index, about in enumerate(book.sheets_metadata[:SHEETS]):
-        shown = str(about.visible).rpartition(".")[2].lower()
-        told: dict[str, JSON] = {"name": about.name[:200], "rows": None, "columns": None, "visible": shown == "visible"}
+    metadata = book.sheets_metadata[:SHEETS]
+    shown = [str(about.visible).rpartition(".")[2].lower() == "visible" for about in metadata]
+    for index, about in enumerate(metadata):
+        told: dict[str, JSON] = {
+            "name": about.name[:200], "rows": None, "columns": None, "visible": shown[index], "readable": True,
+        }  # fmt: skip
         sheets.append(told)
         if time.monotonic() > ends_at:
             exact = False
@@ -102,16 +129,17 @@ def _sheets(book: Any, job: Job) -> tuple[list[JSON], Columns, bool]:
         try:
             sheet = book.get_sheet_by_index(index)
             told["rows"], told["columns"] = int(sheet.height), int(sheet.width)
-            if not main.rows and sheet.height and not main.width:
+            if taken is None and sheet.height and (shown[index] or not any(shown)):
+                taken = about.name[:200]
                 exact = _rows(sheet, main, ends_at) and exact
         except BROKEN:
-            exact = False
+            told["readable"] = exact = False
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
-            exact = False
+            told["readable"] = exact = False
         job.report(min(99, 100 * (index + 1) // max(1, len(book.sheets_metadata))))
-    return sheets, main, exact
+    return {"sheets": sheets, "sheet": taken, **main.told(), "rows_exact": exact, "truncated": not exact}
 
 
 def _rows(sheet: Any, main: Columns, ends_at: float) -> bool:
