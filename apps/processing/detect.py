@@ -31,6 +31,10 @@ HEAD_BYTES: Final = 8 * 1024
 
 UNKNOWN: Final = "application/octet-stream"
 
+LATE_BYTES: Final = 8 * 1024 * 1024
+"""How far `detect` reads markup that begins with a long comment, to find its first element."""
+
+_DRAWING: Final = "image/svg+xml"
 _SAMPLE_BYTES = 4 * 1024
 _SAMPLES = 4
 
@@ -55,7 +59,9 @@ def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
     head = head[:HEAD_BYTES]
     content_type = _content_type(head, complete, _ending(name))
     if content_type not in tracks.SOUND_ALONE:
-        return _detected(content_type)
+        found = _detected(content_type)
+        # A drawing behind a long comment is one: `detect` knows it.
+        return replace(found, perhaps=_detected(_DRAWING)) if not complete and _is_open_markup(found, head) else found
     sound = _detected(tracks.SOUND_ALONE[content_type])
     film = tracks.has_film(content_type, io.BytesIO(head), len(head))
     return sound if film is False else replace(_detected(content_type), perhaps=None if film else sound)
@@ -64,7 +70,7 @@ def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
 def detect(path: Path, name: str = "") -> Detected:
     """The type of the file at `path`, called `name` by its uploader; raises only `OSError`, when it cannot be read.
 
-    Reads a bounded part of the file (under 2 MiB), whatever its size.
+    Reads a bounded part of the file (under 2 MiB; of markup that begins with a long comment 8), whatever its size.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -81,7 +87,27 @@ def detect(path: Path, name: str = "") -> Detected:
             content_type = _type_from_elsewhere(file, size) or UNKNOWN
         elif size > len(head) and _is_plain_bytes_text(head) and _turns_binary(file, size):
             content_type = UNKNOWN
+        elif size > len(head) and _is_open_markup(_detected(content_type), head):
+            content_type = _late_markup(file, size) or content_type
     return _detected(content_type)
+
+
+def _is_open_markup(found: Detected, head: bytes) -> bool:
+    """Whether this head of a longer text leaves open what its first element is."""
+    if found.content_type not in _OPEN_MARKUP:
+        return False
+    text = text_formats.decode(head, complete=False)
+    return text is not None and text_formats.hides_its_root(text)
+
+
+_OPEN_MARKUP: Final = ("text/html", "application/xml", text_formats.PLAIN)
+
+
+def _late_markup(file: BinaryIO, size: int) -> str | None:
+    file.seek(0)
+    content = file.read(LATE_BYTES)
+    text = text_formats.decode(content, complete=size <= len(content))
+    return None if text is None else text_formats.late_markup(text, size <= len(content))
 
 
 def _ending(name: str) -> str:
