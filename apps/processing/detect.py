@@ -47,6 +47,8 @@ class Detected:
     kind: str
     perhaps: Detected | None = field(default=None, compare=False)
     """What the rest of the file may show it to be instead, where its head leaves that open."""
+    front: str = field(default="", compare=False)
+    """The program that stands in front of an archive, by its type: whoever runs the file runs that."""
 
 
 def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
@@ -60,6 +62,8 @@ def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
     content_type = _content_type(head, complete, _ending(name))
     if content_type not in tracks.SOUND_ALONE:
         found = _detected(content_type)
+        if _is_script_named_zip(head, _ending(name)):
+            return replace(found, perhaps=_detected(containers.ZIP))
         # A drawing behind a long comment is one: `detect` knows it.
         return replace(found, perhaps=_detected(_DRAWING)) if not complete and _is_open_markup(found, head) else found
     sound = _detected(tracks.SOUND_ALONE[content_type])
@@ -72,11 +76,15 @@ def detect(path: Path, name: str = "") -> Detected:
 
     Reads a bounded part of the file (under 2 MiB; of markup that begins with a long comment 8), whatever its size.
     """
+    front = ""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(HEAD_BYTES)
         content_type = _content_type(head, size <= len(head), _ending(name))
-        if head.startswith(containers.ZIP_MAGIC):
+        if _may_unpack_itself(head, _ending(name)) and (packed := containers.zip_at_end(file, size)):
+            front = content_type if content_type in _PROGRAMS else ""
+            content_type = packed
+        elif head.startswith(containers.ZIP_MAGIC):
             content_type = containers.zip_type_of_file(file) or content_type
         elif content_type == containers.OLE:
             content_type = containers.ole_type_of_file(file, _ending(name))
@@ -89,7 +97,23 @@ def detect(path: Path, name: str = "") -> Detected:
             content_type = UNKNOWN
         elif size > len(head) and _is_open_markup(_detected(content_type), head):
             content_type = _late_markup(file, size) or content_type
-    return _detected(content_type)
+    return replace(_detected(content_type), front=front)
+
+
+def _may_unpack_itself(head: bytes, ending: str) -> bool:
+    """Whether a file that its name says to be a ZIP begins with the program that unpacks it."""
+    return ending == "zip" and head.startswith((b"#!", b"MZ", b"\x7fELF"))
+
+
+def _is_script_named_zip(head: bytes, ending: str) -> bool:
+    """The same of those that no list turns away for the program in front."""
+    return head.startswith(b"#!") and _may_unpack_itself(head, ending)
+
+
+_PROGRAMS: Final = (
+    "application/vnd.microsoft.portable-executable", "application/x-dosexec", "application/x-executable",
+    "application/x-elf",
+)  # fmt: skip
 
 
 def _is_open_markup(found: Detected, head: bytes) -> bool:

@@ -32,7 +32,7 @@ def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], 
         report=report,
     )
     outcome = process(job)
-    contradiction = mismatch(task.declared_content_type, task.name, detected.content_type)
+    contradiction = mismatch(task.declared_content_type, task.name, detected.front or detected.content_type)
     if contradiction is None:
         return outcome
     return Outcome(result={**outcome.result, "type_mismatch": contradiction}, derived=outcome.derived)

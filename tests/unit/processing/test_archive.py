@@ -15,9 +15,10 @@ import pytest
 import zstandard
 
 from apps.processing import extents
-from apps.processing.contract import ProcessingFailed
+from apps.processing.contract import ProcessingFailed, Task
 from apps.processing.processors import archive
 from apps.processing.processors.archive import listing
+from apps.processing.work import work
 from tests.unit.processing import real
 
 FILES = {"a.txt": b"hello\n", "dir/b.txt": b"world\n" * 100}
@@ -237,3 +238,18 @@ def test_many_entries_are_counted_and_a_hundred_are_shown(make_job):
     """However many there are."""
     result = listed(make_job(real.packed({f"{number}": b"" for number in range(5000)})))
     assert (result["entries"], len(result["first_entries"])) == (5000, 100)
+
+
+def test_an_archive_that_unpacks_itself_is_listed_and_told_of(tmp_path):
+    """The result has its entries, and says that it begins with a program."""
+    path = tmp_path / "x"
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        packed.writestr("a.txt", "hello")
+    program = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0" + bytes(1000)
+    for front, contradiction in ((b"#!/bin/sh\n", None), (program, "application/vnd.microsoft.portable-executable")):
+        path.write_bytes(front + stream.getvalue())
+        task = Task(path=path, size=path.stat().st_size, name="a.zip", sha256="", workdir=tmp_path)
+        result = work(task, lambda _: None, lambda _: None).result
+        assert [entry["name"] for entry in result["first_entries"]] == ["a.txt"]
+        assert result.get("type_mismatch", {}).get("found") == contradiction
