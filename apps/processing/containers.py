@@ -112,6 +112,18 @@ def zip_type_of_file(file: BinaryIO) -> str | None:
     return _type_of_members(file, members) or ZIP if members else None
 
 
+def zip_at_end(file: BinaryIO, size: int) -> str | None:
+    """The media type of a ZIP with something in front, whose directory is the end of the file; None where none is."""
+    try:
+        directory = zips.find_directory(file)
+    except zips.NotAZip:
+        return None
+    if directory.end != size or not directory.shift:
+        return None
+    members = list(itertools.islice(zips.members(file, directory), _MEMBERS))
+    return _type_of_members(file, members) or ZIP if members else None
+
+
 def is_compound(path: Path) -> bool:
     """Whether the file is an OLE container, whatever type it was told to be: an encrypted package is one."""
     with path.open("rb") as file:

@@ -31,6 +31,10 @@ HEAD_BYTES: Final = 8 * 1024
 
 UNKNOWN: Final = "application/octet-stream"
 
+LATE_BYTES: Final = 8 * 1024 * 1024
+"""How far `detect` reads markup that begins with a long comment, to find its first element."""
+
+_DRAWING: Final = "image/svg+xml"
 _SAMPLE_BYTES = 4 * 1024
 _SAMPLES = 4
 
@@ -43,6 +47,8 @@ class Detected:
     kind: str
     perhaps: Detected | None = field(default=None, compare=False)
     """What the rest of the file may show it to be instead, where its head leaves that open."""
+    front: str = field(default="", compare=False)
+    """The program that stands in front of an archive, by its type: whoever runs the file runs that."""
 
 
 def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
@@ -55,7 +61,11 @@ def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
     head = head[:HEAD_BYTES]
     content_type = _content_type(head, complete, _ending(name))
     if content_type not in tracks.SOUND_ALONE:
-        return _detected(content_type)
+        found = _detected(content_type)
+        if _is_script_named_zip(head, _ending(name)):
+            return replace(found, perhaps=_detected(containers.ZIP))
+        # A drawing behind a long comment is one: `detect` knows it.
+        return replace(found, perhaps=_detected(_DRAWING)) if not complete and _is_open_markup(found, head) else found
     sound = _detected(tracks.SOUND_ALONE[content_type])
     film = tracks.has_film(content_type, io.BytesIO(head), len(head))
     return sound if film is False else replace(_detected(content_type), perhaps=None if film else sound)
@@ -64,13 +74,17 @@ def sniff(head: bytes, size: int | None = None, name: str = "") -> Detected:
 def detect(path: Path, name: str = "") -> Detected:
     """The type of the file at `path`, called `name` by its uploader; raises only `OSError`, when it cannot be read.
 
-    Reads a bounded part of the file (under 2 MiB), whatever its size.
+    Reads a bounded part of the file (under 2 MiB; of markup that begins with a long comment 8), whatever its size.
     """
+    front = ""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(HEAD_BYTES)
         content_type = _content_type(head, size <= len(head), _ending(name))
-        if head.startswith(containers.ZIP_MAGIC):
+        if _may_unpack_itself(head, _ending(name)) and (packed := containers.zip_at_end(file, size)):
+            front = content_type if content_type in _PROGRAMS else ""
+            content_type = packed
+        elif head.startswith(containers.ZIP_MAGIC):
             content_type = containers.zip_type_of_file(file) or content_type
         elif content_type == containers.OLE:
             content_type = containers.ole_type_of_file(file, _ending(name))
@@ -81,7 +95,43 @@ def detect(path: Path, name: str = "") -> Detected:
             content_type = _type_from_elsewhere(file, size) or UNKNOWN
         elif size > len(head) and _is_plain_bytes_text(head) and _turns_binary(file, size):
             content_type = UNKNOWN
-    return _detected(content_type)
+        elif size > len(head) and _is_open_markup(_detected(content_type), head):
+            content_type = _late_markup(file, size) or content_type
+    return replace(_detected(content_type), front=front)
+
+
+def _may_unpack_itself(head: bytes, ending: str) -> bool:
+    """Whether a file that its name says to be a ZIP begins with the program that unpacks it."""
+    return ending == "zip" and head.startswith((b"#!", b"MZ", b"\x7fELF"))
+
+
+def _is_script_named_zip(head: bytes, ending: str) -> bool:
+    """The same of those that no list turns away for the program in front."""
+    return head.startswith(b"#!") and _may_unpack_itself(head, ending)
+
+
+_PROGRAMS: Final = (
+    "application/vnd.microsoft.portable-executable", "application/x-dosexec", "application/x-executable",
+    "application/x-elf",
+)  # fmt: skip
+
+
+def _is_open_markup(found: Detected, head: bytes) -> bool:
+    """Whether this head of a longer text leaves open what its first element is."""
+    if found.content_type not in _OPEN_MARKUP:
+        return False
+    text = text_formats.decode(head, complete=False)
+    return text is not None and text_formats.hides_its_root(text)
+
+
+_OPEN_MARKUP: Final = ("text/html", "application/xml", text_formats.PLAIN)
+
+
+def _late_markup(file: BinaryIO, size: int) -> str | None:
+    file.seek(0)
+    content = file.read(LATE_BYTES)
+    text = text_formats.decode(content, complete=size <= len(content))
+    return None if text is None else text_formats.late_markup(text, size <= len(content))
 
 
 def _ending(name: str) -> str:

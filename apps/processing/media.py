@@ -151,9 +151,10 @@ def number(value: Any) -> float | None:
 
 
 def codec_of(stream: Any) -> str | None:
-    """The codec's name, where it is known."""
+    """FFmpeg's name of the codec, and not of the decoder that it takes for it (`mp3`, not `mp3float`)."""
     try:
-        return str(stream.codec_context.name)
+        context = stream.codec_context
+        return str(getattr(context.codec, "canonical_name", None) or context.name)
     except (AttributeError, *BROKEN):
         return None
 

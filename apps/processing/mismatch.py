@@ -28,6 +28,8 @@ SAME: Final = {
     "audio/x-aiff": "audio/aiff",
     "application/ogg": "audio/ogg",
     "video/ogg": "audio/ogg",
+    "audio/opus": "audio/ogg",
+    "audio/vorbis": "audio/ogg",
     "video/avi": "video/x-msvideo",
     "video/x-m4v": "video/mp4",
     "video/matroska": "video/x-matroska",

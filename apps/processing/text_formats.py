@@ -266,6 +266,20 @@ def _is_page(sample: str) -> bool:
     return sample[:15].lower().startswith("<!doctype html") or (root is not None and root[1].lower() == "html")
 
 
+def hides_its_root(text: str) -> bool:
+    """Whether a file may be markup whose first element stands behind what was read of it, as after a long comment."""
+    start = text.lstrip("\ufeff \t\r\n\f")
+    if start[:15].lower().startswith("<!doctype html"):
+        return False
+    return not start or (start.startswith(("<!", "<?")) and _ROOT.match(start[:_SAMPLE_CHARACTERS]) is None)
+
+
+def late_markup(text: str, complete: bool) -> str | None:
+    """The media type of markup by its first element, however late in `text` that is; None where there is none."""
+    start = text.lstrip("\ufeff \t\r\n\f")
+    return _markup(start, text, complete) if start.startswith("<") and _ROOT.match(start) else None
+
+
 # --- JSON -----------------------------------------------------------------------------------------------
 
 # A sequence of whole tokens, then at most a part of one where the sample was cut.

@@ -22,7 +22,7 @@ def work(task: Task, found: Callable[[Detected], None], report: Callable[[int], 
     """
     detected, process = _choose(task.path, task.name)
     found(detected)
-    contradiction = mismatch(task.declared_content_type, task.name, detected.content_type)
+    contradiction = mismatch(task.declared_content_type, task.name, detected.front or detected.content_type)
 
     def whole(outcome: Outcome) -> Outcome:
         if contradiction is None:

@@ -73,6 +73,7 @@ class Directory:
     count: int
     comment: str
     shift: int  # bytes before the archive, as a self-extracting one has
+    end: int  # of the archive, its comment with it
 
 
 def find_directory(file: BinaryIO) -> Directory:
@@ -87,12 +88,13 @@ def find_directory(file: BinaryIO) -> Directory:
     _, _, _, count, size, offset, comment_bytes = struct.unpack_from("<4HLLH", tail, at + 4)
     comment = decode(tail[at + 22 : at + 22 + comment_bytes], utf8=False)
     end = length - tail_bytes + at
+    stop = end + 22 + comment_bytes
     if MAX in (size, offset) or count == 0xFFFF:
         count, size, offset, end = _wide(file, tail, at, count, size, offset, end)
     shift = end - size - offset
     if shift < 0 or size > length or offset > length:
         raise NotAZip("the directory lies outside the file")
-    return Directory(offset=offset + shift, size=size, count=count, comment=comment, shift=shift)
+    return Directory(offset=offset + shift, size=size, count=count, comment=comment, shift=shift, end=stop)
 
 
 def _wide(

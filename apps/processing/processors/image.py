@@ -3,7 +3,7 @@
 A file is measured by its header before a pixel is decoded, decoded once, and everything shown of it
 (preview, thumbnail, colour, placeholder) is made from that one decode. JPEG is decoded straight to about the
 size of the preview (libjpeg's scaled decoding, Pillow's "draft"). Formats that Pillow does not read are left
-to `fallback`.
+to `fallback`. What would take more memory than is given is described, and not drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Final
@@ -25,13 +25,21 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from .. import extents
-from ..contract import JSON, Derived, Job, Outcome, ProcessingFailed
-from . import animation, fallback, svg
+from ..contract import FAILURE_CODES, JSON, Derived, Job, Outcome, ProcessingFailed
+from . import animation, fallback, headers, svg
 
-MAX_PIXELS: Final = 100_000_000
-"""Width times height of one frame."""
-MAX_DECODED_BYTES: Final = 256_000_000
-"""Memory the decoder may take: 64 million pixels in colour; `MAX_PIXELS` in grey or as a plain JPEG."""
+MAX_PIXELS: Final = 250_000_000
+"""Width times height of one frame: a telephone has 200 million. Beyond, it is a bomb."""
+MAX_DECODED_BYTES: Final = 512_000_000
+"""Memory the decoder may take, half of a child's: 128 million pixels in colour, 64 million of HEIC and AVIF, 51 million
+of WebP; `MAX_PIXELS` in grey or as a plain JPEG. What takes more is described, and not drawn."""
+MAX_SLOW_PIXELS: Final = 12_500_000
+"""The same where Pillow's decoder is one in Python (bitmaps packed by runs, QOI): a tenth of a microsecond and more a
+pixel, whatever the file's length."""
+MAX_ICON_PIXELS: Final = 4_194_304
+"""Of a picture in an icon, its mask counted: they are decoded as soon as they are opened, and so are bombs."""
+MAX_ASIDES: Final = 50_000
+"""Chunks of a PNG besides its pixels."""
 MAX_FRAMES: Final = 5_000
 MAX_TOTAL_PIXELS: Final = 10_000_000_000
 """Pixels of one frame times frames. Only the first is decoded here; whoever plays the file decodes all."""
@@ -75,6 +83,7 @@ _FORMATS: Final[Mapping[str, tuple[str, ...]]] = {
     "image/x-tga": ("TGA",),
     "image/x-win-bitmap": ("CUR",),
 }
+_ICONS: Final = frozenset({"ICO", "ICNS", "CUR"})
 
 SCHEMA: Final[Mapping[str, JSON]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -92,6 +101,10 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         "has_transparency": {"type": "boolean", "description": "Whether any of it may be seen through."},
         "dominant_color": {"type": ["string", "null"], "description": "`#rrggbb`."},
         "blurhash": {"type": "string", "description": "A placeholder of 28 characters: https://blurha.sh"},
+        "not_drawn": {
+            "type": "string",
+            "description": "Why there are no pictures: of one too large only.",
+        },
         "exif": {"type": "object", "description": "What the camera says of itself and the exposure; never where."},
         "view_box": {"type": ["array", "null"], "items": {"type": "number"}, "description": "Of an SVG."},
         "elements": {"type": "integer", "description": "Of an SVG."},
@@ -109,8 +122,6 @@ _BYTES_PER_PIXEL_BY_FORMAT: Final[Mapping[str, int]] = {"WEBP": 10, "AVIF": 8, "
 
 pillow_heif.options.DECODE_THREADS = 1
 pillow_heif.register_heif_opener(thumbnails=False)
-
-# Pillow's own net, under ours: it also catches sizes that turn up only within a file (icons, GIF frames).
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
@@ -135,37 +146,48 @@ def process(job: Job) -> Outcome:
     formats = _FORMATS.get(job.content_type)
     if formats is None:
         return fallback.process(job)
-    with _quiet():
+    if "WEBP" in formats and (described := _webp_too_large(job)) is not None:
+        return Outcome(result=described)
+    if "PNG" in formats and headers.png_asides(job.path, MAX_ASIDES + 1) > MAX_ASIDES:
+        raise ProcessingFailed("image_too_large", f"The image has more than {MAX_ASIDES:,} chunks besides its pixels.")
+    with _quiet(), _at_most(MAX_PIXELS if _ICONS.isdisjoint(formats) else MAX_ICON_PIXELS):
         return _process(job, formats)
 
 
+class _NotDrawn(Exception):
+    """The picture takes more to decode than is given."""
+
+
 def _process(job: Job, formats: tuple[str, ...]) -> Outcome:
-    with _faults_of_the_file(job):
-        _check_webp_header(job)
-        image: ImageFile.ImageFile = Image.open(job.path, formats=formats)
+    image = _opened(job, formats)
     with image:
-        with _faults_of_the_file(job):
-            width, height = image.size
+        declared = image.size
+        with _faults_of_the_file(job, declared):
+            width, height = declared
             _check_size(width, height)
             frames = _frames(image, job.path)
             _check_frames(frames, width, height)
             exif = _exif(image)
             orientation = _orientation(exif)
             result: dict[str, JSON] = {"format": image.format, "mode": image.mode, "frames": frames}
+            has_transparency = image.has_transparency_data
         job.report(10)
-        with _faults_of_the_file(job):
-            # Before draft mode, which changes the size; TIFF has turned it already.
-            size = (width, height) if image.format == "TIFF" else _turned(orientation, width, height)
-            image.draft(image.mode, _fit(image.size, PREVIEW_PIXELS))
-            _check_memory(image, width, height)
-            image.load()
-            if image.format == "PNG":
-                _check_png_checksums(job.path)
-            # Read again: a decoder that has turned the pixels itself (TIFF) has removed the tag.
-            remaining = _orientation(image.getexif())
-        job.report(50)
-        with _faults_of_the_file(job):
-            preview = _upright(_eight_bit_srgb(image), remaining)
+        # Before draft mode, which changes the size; TIFF has turned it already.
+        size = (width, height) if image.format == "TIFF" else _turned(orientation, width, height)
+        with _faults_of_the_file(job, declared):
+            try:
+                preview = _drawn(image, job, declared)
+            except (_NotDrawn, MemoryError) as error:
+                preview, not_drawn = None, str(error) or "Decoding the image takes more memory than is given."
+        result |= {
+            "duration_seconds": _duration_seconds(image, frames, job.path),
+            "width": size[0],
+            "height": size[1],
+            "orientation": orientation,
+            "exif": exif_subset(exif),
+        }
+    if preview is None:
+        return Outcome(result={**result, "has_transparency": has_transparency, "not_drawn": not_drawn})
     # Into new images only: what follows takes along neither EXIF, nor position, nor colour profile.
     preview.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS), Image.Resampling.LANCZOS)
     thumbnail = preview.copy()
@@ -176,17 +198,85 @@ def _process(job: Job, formats: tuple[str, ...]) -> Outcome:
     )
     job.report(90)
     result |= {
-        "duration_seconds": _duration_seconds(image, frames, job.path),
-        "width": size[0],
-        "height": size[1],
-        "orientation": orientation,
         "has_transparency": preview.mode == "RGBA",
         "dominant_color": dominant_color(thumbnail),
         "blurhash": blurhash_of(thumbnail),
-        "exif": exif_subset(exif),
     }
     job.report(100)
     return Outcome(result=result, derived=derived)
+
+
+def _opened(job: Job, formats: tuple[str, ...]) -> ImageFile.ImageFile:
+    """The image, none of its pixels decoded (but an icon's). Raises ProcessingFailed."""
+    with _faults_of_the_file(job):
+        try:
+            return Image.open(job.path, formats=formats)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            if _ICONS.isdisjoint(formats) and (size := _declared_size(job.path, formats)):
+                _check_size(*size)
+            raise
+
+
+def _declared_size(path: Path, formats: tuple[str, ...]) -> tuple[int, int] | None:
+    """The size of an image that Pillow does not hand out, as that is too large."""
+    for name in formats:
+        try:
+            with path.open("rb") as file, Image.OPEN[name][0](file, "") as image:
+                return image.size
+        except _DECODER_ERRORS:
+            continue
+    return None
+
+
+def _drawn(image: ImageFile.ImageFile, job: Job, declared: tuple[int, int]) -> Image.Image:
+    """The preview, upright. Raises _NotDrawn and MemoryError for what takes too much, and what decoders raise."""
+    image.draft(image.mode, _fit(image.size, PREVIEW_PIXELS))
+    _check_cost(image, *declared)
+    image.load()
+    if image.format == "PNG" and not headers.png_is_sound(job.path):
+        # Pillow's decoder passes over damaged data in silence.
+        raise ProcessingFailed("image_broken")
+    # Read again: a decoder that has turned the pixels itself (TIFF) has removed the tag.
+    remaining = _orientation(image.getexif())
+    job.report(50)
+    return _upright(_eight_bit_srgb(image), remaining)
+
+
+def _webp_too_large(job: Job) -> dict[str, JSON] | None:
+    """What a WebP's header tells, if decoding it takes too much: Pillow takes the memory when it opens one.
+
+    Raises ProcessingFailed for what is a bomb.
+    """
+    found = headers.webp(job.path)
+    if found is None:
+        return None
+    width, height = found.width, found.height
+    _check_size(width, height)
+    decoded_bytes = width * height * _BYTES_PER_PIXEL_BY_FORMAT["WEBP"]
+    if decoded_bytes <= MAX_DECODED_BYTES:
+        return None
+    if _ends_early(job):
+        raise ProcessingFailed("image_truncated", _of_size("image_truncated", (width, height)))
+    seconds = animation.durations(job.path, "WEBP", MAX_FRAMES + 1) or []
+    frames = max(1, len(seconds))
+    _check_frames(frames, width, height)
+    exif = Image.Exif()
+    with suppress(*_DECODER_ERRORS):
+        exif.load(found.exif)
+    orientation = _orientation(exif)
+    shown = _turned(orientation, width, height)
+    return {
+        "format": "WEBP",
+        "mode": "RGBA" if found.has_alpha else "RGB",
+        "frames": frames,
+        "duration_seconds": (round(sum(seconds), 3) or None) if frames > 1 else None,
+        "width": shown[0],
+        "height": shown[1],
+        "orientation": orientation,
+        "exif": exif_subset(exif),
+        "has_transparency": found.has_alpha,
+        "not_drawn": _too_much_memory(width, height, decoded_bytes),
+    }
 
 
 def _duration_seconds(image: Image.Image, frames: int, path: Path) -> float | None:
@@ -214,6 +304,16 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _at_most(pixels: int) -> Iterator[None]:
+    """Pillow's own net, under ours: it also catches sizes that turn up only within a file (icons, GIF frames)."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 # What decoders fail with. Not `Exception`: a time limit is one too, raised in the midst of anything.
 _DECODER_ERRORS: Final = (
     ArithmeticError,
@@ -235,20 +335,26 @@ _NO_PLACE: Final = (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 @contextmanager
-def _faults_of_the_file(job: Job) -> Iterator[None]:
-    """Pillow's many exceptions, as what is wrong with the file; those of the disk pass through."""
+def _faults_of_the_file(job: Job, size: tuple[int, int] | None = None) -> Iterator[None]:
+    """Pillow's many exceptions, as what is wrong with the file of this size; those of the disk pass through."""
     try:
         yield
     except ProcessingFailed:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise ProcessingFailed("image_too_large") from error
+        raise ProcessingFailed("image_too_large", _of_size("image_too_large", size)) from error
     except NotImplementedError as error:
-        raise ProcessingFailed("image_unsupported") from error
+        raise ProcessingFailed("image_unsupported", _of_size("image_unsupported", size)) from error
     except _DECODER_ERRORS as error:
         if isinstance(error, OSError) and error.errno not in _NO_PLACE:
             raise
-        raise ProcessingFailed(_code_of(error, job)) from error
+        code = _code_of(error, job)
+        raise ProcessingFailed(code, _of_size(code, size)) from error
+
+
+def _of_size(code: str, size: tuple[int, int] | None) -> str:
+    """The words for a fault, and the size that the file has by its header."""
+    return FAILURE_CODES[code] + (f" It declares {size[0]} x {size[1]} pixels." if size else "")
 
 
 def _code_of(error: Exception, job: Job) -> str:
@@ -283,25 +389,33 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _check_memory(image: Image.Image, width: int, height: int) -> None:
+def _check_cost(image: ImageFile.ImageFile, width: int, height: int) -> None:
     """By the size to be decoded (`image`'s own, after draft mode) and the size of the file's picture."""
     per_pixel = _BYTES_PER_PIXEL_BY_FORMAT.get(image.format or "", _BYTES_PER_PIXEL.get(image.mode, 4))
     decoded_bytes = image.width * image.height * per_pixel
     if image.info.get("progressive"):
         # libjpeg holds the coefficients of the whole picture, whatever the scale.
-        decoded_bytes += width * height * 3
+        decoded_bytes += math.ceil(width * height * 2 * _samples_per_pixel(image))
     if decoded_bytes > MAX_DECODED_BYTES:
-        raise ProcessingFailed(
-            "image_too_large",
-            f"Decoding the image's {width} x {height} pixels takes {decoded_bytes // 1_000_000} MB of "
-            f"memory; at most {MAX_DECODED_BYTES // 1_000_000} MB are given.",
+        raise _NotDrawn(_too_much_memory(width, height, decoded_bytes))
+    if width * height > MAX_SLOW_PIXELS and any(tile[0] in Image.DECODERS for tile in image.tile):
+        raise _NotDrawn(
+            f"The image has {width} x {height} pixels; at most {MAX_SLOW_PIXELS:,} packed in this way are decoded."
         )
 
 
-def _check_png_checksums(path: Path) -> None:
-    """Pillow's PNG decoder passes over damaged data in silence; only `verify` compares the checksums."""
-    with Image.open(path, formats=("PNG",)) as image:
-        image.verify()
+def _samples_per_pixel(image: Image.Image) -> float:
+    """Of a JPEG: colour mostly has fewer samples than light."""
+    layers = [(across, down) for _, across, down, _ in getattr(image, "layer", ())]
+    full = max((across for across, _ in layers), default=1) * max((down for _, down in layers), default=1)
+    return sum(across * down for across, down in layers) / max(1, full) or 3
+
+
+def _too_much_memory(width: int, height: int, decoded_bytes: int) -> str:
+    return (
+        f"Decoding the image's {width} x {height} pixels takes {decoded_bytes // 1_000_000} MB of "
+        f"memory; at most {MAX_DECODED_BYTES // 1_000_000} MB are given."
+    )
 
 
 def _check_frames(frames: int, width: int, height: int) -> None:
@@ -313,17 +427,6 @@ def _check_frames(frames: int, width: int, height: int) -> None:
             f"The image declares {frames:,} frames of {width} x {height} pixels; "
             f"at most {MAX_TOTAL_PIXELS:,} pixels altogether are accepted.",
         )
-
-
-def _check_webp_header(job: Job) -> None:
-    """Size of an extended WebP by its header: Pillow's decoder takes memory for the canvas when it opens one.
-
-    https://developers.google.com/speed/webp/docs/riff_container#extended_file_format
-    """
-    with job.path.open("rb") as file:
-        head = file.read(30)
-    if head[8:16] == b"WEBPVP8X" and len(head) == 30:
-        _check_size(1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little"))
 
 
 def _frames(image: ImageFile.ImageFile, path: Path) -> int:

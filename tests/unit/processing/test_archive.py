@@ -15,9 +15,10 @@ import pytest
 import zstandard
 
 from apps.processing import extents
-from apps.processing.contract import ProcessingFailed
+from apps.processing.contract import ProcessingFailed, Task
 from apps.processing.processors import archive
 from apps.processing.processors.archive import listing
+from apps.processing.work import work
 from tests.unit.processing import real
 
 FILES = {"a.txt": b"hello\n", "dir/b.txt": b"world\n" * 100}
@@ -237,3 +238,115 @@ def test_many_entries_are_counted_and_a_hundred_are_shown(make_job):
     """However many there are."""
     result = listed(make_job(real.packed({f"{number}": b"" for number in range(5000)})))
     assert (result["entries"], len(result["first_entries"])) == (5000, 100)
+
+
+def test_an_archive_that_unpacks_itself_is_listed_and_told_of(tmp_path):
+    """The result has its entries, and says that it begins with a program."""
+    path = tmp_path / "x"
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as packed:
+        packed.writestr("a.txt", "hello")
+    program = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0" + bytes(1000)
+    for front, contradiction in ((b"#!/bin/sh\n", None), (program, "application/vnd.microsoft.portable-executable")):
+        path.write_bytes(front + stream.getvalue())
+        task = Task(path=path, size=path.stat().st_size, name="a.zip", sha256="", workdir=tmp_path)
+        result = work(task, lambda _: None, lambda _: None, lambda *_: None).result
+        assert [entry["name"] for entry in result["first_entries"]] == ["a.txt"]
+        assert result.get("type_mismatch", {}).get("found") == contradiction
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "is_told"),
+    [
+        ("d/link", "../a.txt", False),
+        ("d/./link", "./b.txt", False),
+        ("d/e/link", "../../a.txt", False),
+        ("link", "../a.txt", True),
+        ("d/./link", "../../a.txt", True),
+        ("d/link", "../../a.txt", True),
+        ("d/link", "e/../../a.txt", True),
+        ("d/link", "/etc/passwd", True),
+        ("d/link", "\\windows", True),
+        ("d/link", "..\\..\\x", True),
+    ],
+)
+def test_a_link_that_stays_inside_is_safe(make_job, name, target, is_told):
+    """One that goes up as far as its own directory allows is; one that goes down first may meet another link."""
+    assert listed(make_job(tarred({}, (name, target))))["unsafe_names"] == is_told
+
+
+def test_what_lies_below_a_link_is_unsafe(make_job):
+    """It would be unpacked to wherever the link leads."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive_file:
+        for name, sort in (("d", tarfile.SYMTYPE), ("d/a.txt", tarfile.REGTYPE), ("dd/a.txt", tarfile.REGTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = sort, "e" if sort == tarfile.SYMTYPE else ""
+            archive_file.addfile(info)
+    result = listed(make_job(stream.getvalue()))
+    assert (result["unsafe_names"], result["unsafe_examples"]) == (1, ["d/a.txt"])
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_are_read_as_tarfile_reads_them(make_job, form):
+    """Long names, prefixes, links, directories, large numbers and old times, in each of the three forms."""
+    stream = io.BytesIO()
+    names = ["a.txt", "d/", "p" * 90 + "/" + "n" * 90, "\u00fc.txt"] + ([] if form == 0 else ["l" * 300])
+    with tarfile.open(fileobj=stream, mode="w", format=form) as archive_file:
+        for number, name in enumerate(names):
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            info.mtime, info.size = 1_700_000_000 + number, 0 if info.isdir() else number
+            archive_file.addfile(info, io.BytesIO(b"x" * number))
+        if form == tarfile.GNU_FORMAT:
+            info = tarfile.TarInfo("before.txt")
+            info.mtime = -5
+            archive_file.addfile(info)
+    with tarfile.open(fileobj=io.BytesIO(stream.getvalue())) as archive_file:
+        expected = [(info.name, info.size, info.isdir()) for info in archive_file]
+    result = listed(make_job(stream.getvalue()))
+    told = [(entry["name"], entry["size"], entry["type"] == "directory") for entry in result["first_entries"]]
+    assert told == expected
+    assert result["first_entries"][0]["modified"] == "2023-11-14T22:13:20Z"
+    assert not result["truncated"]
+
+
+@pytest.mark.parametrize("sort", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_goes_on_for_ever_is_too_large(make_job, sort):
+    """It is no damage; behind other entries, the list ends where it stands."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = sort, 100_000_000
+    header = info.tobuf(tarfile.USTAR_FORMAT)
+    assert code_of(make_job(header + bytes(100_000))) == "archive_too_large"
+    entry = tarfile.TarInfo("a.txt").tobuf(tarfile.USTAR_FORMAT)
+    result = listed(make_job(entry + header + bytes(100_000)))
+    assert (result["entries"], result["truncated"]) == (1, True)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_cut_behind_the_end_of_a_tar_is_noticed(make_job, pack):
+    """The list is whole, and the packed file is not."""
+    content = pack(tarred(FILES))
+    assert listed(make_job(content))["truncated"] is False
+    result = listed(make_job(content[:-6]))
+    assert (result["entries"], result["truncated"]) == (2, True)
+
+
+def test_an_entry_that_holds_more_than_it_declares_is_told(make_job):
+    """Its packed bytes are more than its size would take in whatever way."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a.bin", hashlib.shake_128(b"a").digest(20_000))
+        packed.writestr("b.bin", b"")
+    content = stream.getvalue()
+    assert listed(make_job(content))["wrong_sizes"] == 0
+    assert listed(make_job(content.replace(struct.pack("<L", 20_000), struct.pack("<L", 100))))["wrong_sizes"] == 1
+
+
+def test_a_bomb_is_known_by_what_it_was_packed_in_so_far(make_job, monkeypatch):
+    """Zeros in front of what does not pack are one as soon as they are many, whatever follows."""
+    content = gzip.compress(bytes(20_000_000)) + gzip.compress(hashlib.shake_128(b"a").digest(300_000))
+    job = make_job(content)
+    assert listed(job)["ratio"] < 100
+    monkeypatch.setattr(listing, "BOMB_BYTES", 10_000_000)
+    assert code_of(job) == "archive_bomb"

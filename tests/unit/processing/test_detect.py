@@ -1,15 +1,18 @@
 """What a file is, told from its bytes: from the head and from the whole, which agree."""
 
 import csv
+import io
 import struct
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.processing import magic
+from apps.processing.acceptance import is_refused_at_the_door
 from apps.processing.contract import KINDS
 from apps.processing.detect import HEAD_BYTES, detect, sniff
 from tests import samples
@@ -607,3 +610,50 @@ def test_json_lines_with_faults_are_told_by_their_name(content, content_type):
     """Where most lines are JSON; the others are counted."""
     assert sniff(content.encode(), name="log.jsonl").content_type == content_type
     assert sniff(content.encode()).content_type == "text/plain"
+
+
+PROGRAM = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0" + bytes(20_000)
+
+
+def _packed(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x" * 100)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("front", "name", "found", "program"),
+    [
+        (b"#!/bin/sh\nexit\n", "a.zip", "application/zip", ""),
+        (b"#!/bin/sh\nexit\n", "a.sh", OCTETS, ""),
+        (PROGRAM, "a.ZIP", "application/zip", "application/vnd.microsoft.portable-executable"),
+        (PROGRAM, "a.exe", "application/vnd.microsoft.portable-executable", ""),
+        (b"%PDF-1.7\n", "a.zip", "application/pdf", ""),
+    ],
+)
+def test_an_archive_that_unpacks_itself_is_what_its_name_says(tmp_path, front, name, found, program):
+    """With its directory at the end it is a ZIP if it is named so; the program in front is not kept quiet about."""
+    path = tmp_path / "x"
+    path.write_bytes(front + _packed("a.txt", "b.txt"))
+    told = detect(path, name)
+    assert (told.content_type, told.front) == (found, program)
+
+
+@pytest.mark.parametrize("end", [b"", b"x" * 100])
+def test_a_program_named_zip_is_a_program(tmp_path, end):
+    """Without a directory at its very end it is no archive, whatever its name; nor is one that is empty."""
+    path = tmp_path / "x"
+    for content in (PROGRAM + _packed("a")[: -1 if end else -30] + end, PROGRAM + _packed()):
+        path.write_bytes(content)
+        assert detect(path, "a.zip").content_type == "application/vnd.microsoft.portable-executable"
+
+
+def test_a_program_in_front_of_an_archive_is_refused_at_the_door():
+    """A list that turns programs away does; a script's file may be an archive, which only its end shows."""
+    program = sniff(PROGRAM[:HEAD_BYTES], len(PROGRAM), "a.zip")
+    script = sniff(b"#!/bin/sh\n" * 2000, 20_000, "a.zip")
+    assert is_refused_at_the_door(program, [], ["application/vnd.microsoft.portable-executable"])
+    assert is_refused_at_the_door(program, ["archive"], [])
+    assert not is_refused_at_the_door(script, ["archive"], [])

@@ -6,6 +6,7 @@ import struct
 import time
 import warnings
 
+import jsonschema
 import pytest
 from PIL import Image, ImageCms
 
@@ -353,10 +354,126 @@ def test_memory_for_decoding_is_bounded(make_job, monkeypatch, progressive):
     monkeypatch.setattr(image, "MAX_DECODED_BYTES", 1_000_000)
     job = make_job(content)
 
-    if progressive:
-        assert "MB of memory" in failure_of(job).detail
-    else:
-        assert image.process(job).result["width"] == 8192
+    outcome = image.process(job)
+
+    assert (outcome.result["width"], outcome.result["height"]) == (8192, 64)
+    assert ("MB of memory" in outcome.result.get("not_drawn", "")) is progressive
+    assert bool(outcome.derived) is not progressive
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("PNG", {}), ("HEIF", {}), ("AVIF", {}), ("TIFF", {}), ("WEBP", {}), ("WEBP", {"lossless": True})],
+)
+def test_what_is_too_large_to_draw_is_described(make_job, monkeypatch, form, options):
+    """Size, format and the camera's data are told of a picture whose decoding takes too much; it has no thumbnail."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Filewire Optics", 6
+    for extra in ({"exif": exif}, {}):
+        job = make_job(samples.encoded(samples.picture(300, 200), form, **options, **extra))
+        drawn = image.process(job)
+        monkeypatch.setattr(image, "MAX_DECODED_BYTES", 100_000)
+        described = image.process(job)
+        monkeypatch.undo()
+
+        jsonschema.validate(described.result, image.SCHEMA)
+        assert described.derived == ()
+        assert "takes" in described.result["not_drawn"]
+        assert "not_drawn" not in drawn.result
+        for key in ("format", "mode", "width", "height", "frames", "duration_seconds", "orientation", "exif"):
+            assert described.result[key] == drawn.result[key], key
+        assert described.result["exif"] == ({"make": "Filewire Optics"} if extra else {})
+
+
+def test_an_animation_too_large_to_draw_is_described(make_job, monkeypatch):
+    """Its frames are counted and timed without being decoded."""
+    frames = [Image.new("RGB", (64, 48), color) for color in ("red", "green")]
+    content = samples.encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=[100, 400])
+    monkeypatch.setattr(image, "MAX_DECODED_BYTES", 1000)
+
+    result = image.process(make_job(content)).result
+
+    assert (result["frames"], result["duration_seconds"], result["width"]) == (2, 0.5, 64)
+    assert failure_of(make_job(content[:-100])).code == "image_truncated"
+
+
+def test_memory_that_is_over_while_decoding_costs_the_pictures(make_job, monkeypatch):
+    """A child with less memory than was thought describes the image still."""
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(image, "_eight_bit_srgb", fail)
+
+    outcome = image.process(make_job(samples.png(64, 48)))
+
+    assert (outcome.result["width"], outcome.derived) == (64, ())
+    assert "more memory" in outcome.result["not_drawn"]
+
+
+def test_a_telephones_largest_pictures_are_drawn(make_job):
+    """48 million pixels of HEIC and 100 million of PNG fit in a child, as 200 million of a JPEG do."""
+    decoded = {"HEIF": 8 * 8064 * 6048, "PNG": 4 * 10_000 * 10_000}
+
+    assert max(decoded.values()) <= image.MAX_DECODED_BYTES
+    assert image.MAX_PIXELS >= 16_320 * 12_240
+
+
+@pytest.mark.parametrize(("sample", "size"), [(samples.bomb_png, 50_000), (samples.bomb_gif_canvas, 65_535)])
+def test_a_refused_image_says_how_large_it_is(make_job, sample, size):
+    """Who reads of the failure learns the size that the file declares."""
+    assert f"{size} x {size} pixels" in failure_of(make_job(sample())).detail
+
+
+def test_a_broken_image_says_how_large_it_would_be(make_job):
+    """The header's size is in the detail of a file that ends early."""
+    detail = failure_of(make_job(samples.png(64, 48)[:-40])).detail
+
+    assert detail == f"{FAILURE_CODES['image_truncated']} It declares 64 x 48 pixels."
+
+
+def _runs_of_bitmap(width: int, height: int) -> bytes:
+    """A bitmap of 8 bits, packed by runs, of which each line has but its end."""
+    pixels = b"\x01\x01\0\0" * height + b"\0\x01"
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(pixels), 0, 0, 2, 0)
+    return header + bytes(8) + pixels
+
+
+def test_bitmaps_packed_by_runs_are_drawn_up_to_a_size(make_job):
+    """Pillow fills their lines one pixel after the other, in Python: a few kilobytes took ten seconds."""
+    started = time.perf_counter()
+    for width, is_drawn in ((300, True), (90_000, False)):
+        content = _runs_of_bitmap(width, 1000)
+        content = b"BM" + struct.pack("<IHHI", 14 + len(content), 0, 0, 14 + 48) + content
+
+        outcome = image.process(make_job(content))
+
+        assert outcome.result["width"] == width
+        assert bool(outcome.derived) is is_drawn
+    assert time.perf_counter() - started < 3
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_an_icon_of_a_few_bytes_takes_no_long_time(make_job, kind):
+    """A picture in an icon that says to be larger than icons are is refused before it is unpacked."""
+    inner = _runs_of_bitmap(50_000, 2000)
+    content = struct.pack("<HHHBBBBHHII", 0, kind, 1, 64, 64, 2, 0, 1, 8, len(inner), 22) + inner
+    started = time.perf_counter()
+
+    job = make_job(content, content_type="image/vnd.microsoft.icon" if kind == 1 else "image/x-win-bitmap")
+
+    assert failure_of(job).code == "image_too_large"
+    assert time.perf_counter() - started < 1
+
+
+def test_a_png_of_countless_comments_is_refused(make_job, monkeypatch):
+    """Chunks besides the pixels are counted before any is read; those of the pixels are not."""
+    content = samples.png()
+    comment = samples._png_chunk(b"tEXt", b"a\0b")
+    monkeypatch.setattr(image, "MAX_ASIDES", 20)
+
+    assert image.process(make_job(content[:33] + comment * 10 + content[33:])).derived
+    assert "more than 20 chunks" in failure_of(make_job(content[:33] + comment * 20 + content[33:])).detail
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.9])

@@ -102,6 +102,20 @@ def test_a_sound_that_is_none_is_broken(make_job, content):
     assert failure.value.code == "audio_broken"
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "rate", "told"),
+    [
+        ("mp3", "libmp3lame", 44_100, "mp3"),
+        ("ogg", "libopus", 48_000, "opus"),
+        ("wav", "pcm_s16le", 44_100, "pcm_s16le"),
+        ("flac", "flac", 44_100, "flac"),
+    ],
+)
+def test_a_codec_has_its_own_name(make_job, name, codec, rate, told):
+    """Not that of the decoder which FFmpeg takes for it."""
+    assert heard(make_job(real.sound(name, codec, rate)))[0]["codec"] == told
+
+
 @pytest.mark.parametrize(("name", "codec"), FILMS)
 def test_every_film_is_measured(make_job, name, codec):
     """Length, size, rate, codecs; a poster that is not black, and a preview that moves."""

@@ -19,6 +19,7 @@ from apps.processing.mismatch import mismatch
         ("text/xml", "feed.xml", "application/xml"),
         ("application/x-zip-compressed", "a.zip", "application/zip"),
         ("audio/x-wav", "a.wav", "audio/wav"),
+        ("audio/opus", "a.opus", "audio/ogg"),
         ("application/gzip", "a.tar.gz", "application/gzip"),
         ("text/plain", "config.yml", "application/yaml"),
         ("text/plain", "notes.txt", "application/json"),

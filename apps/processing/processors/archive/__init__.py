@@ -28,6 +28,7 @@ SCHEMA: Final[Mapping[str, JSON]] = {
         "total_size": {"type": "integer", "description": "Bytes that all of it unpacks to, as declared or seen."},
         "largest_size": {"type": "integer", "description": "Bytes of its largest entry."},
         "ratio": {"type": "number", "description": "Unpacked bytes to a byte of the archive."},
+        "wrong_sizes": {"type": "integer", "description": "Of a ZIP: entries that hold more than they declare."},
         "encrypted": {"type": "boolean", "description": "Whether any entry, or the list of them, is encrypted."},
         "truncated": {"type": "boolean", "description": "Whether there is more than was looked at, or it ends early."},
         "unsafe_names": {"type": "integer", "description": "Entries that would not stay where they are unpacked to."},

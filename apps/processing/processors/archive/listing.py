@@ -16,6 +16,9 @@ UNSAFE_LISTED: Final = 20
 # What an operator would call a bomb: it unpacks to much more than it is, and to more than a disk may have to spare.
 BOMB_RATIO: Final = 100
 BOMB_BYTES: Final = 512 * 1024**2
+# The same of a stream that is unpacked: so much of so little is known to be one before all of it was seen.
+BOMB_RATIO_SO_FAR: Final = 500
+LINKS: Final = 10_000  # that are remembered, to know what would be unpacked through them
 WORK_SECONDS: Final = 10.0
 
 ARCHIVE_NAME: Final = re.compile(
@@ -59,6 +62,7 @@ class Listing:
     nested_count: int = 0
     nested: list[str] = field(default_factory=list)
     entries: list[dict[str, JSON]] = field(default_factory=list)
+    links: set[str] = field(default_factory=set)
     ends_at: float = field(default_factory=lambda: time.monotonic() + WORK_SECONDS)
 
     def add(self, entry: Entry) -> None:
@@ -68,7 +72,7 @@ class Listing:
         self.largest_bytes = max(self.largest_bytes, entry.size or 0)
         self.encrypted = self.encrypted or entry.encrypted
         name = entry.name[:NAME_CHARACTERS]
-        if is_unsafe(entry):
+        if is_unsafe(entry) or (self.links and self._is_below_a_link(entry.name)):
             self.unsafe_count += 1
             if len(self.unsafe) < UNSAFE_LISTED:
                 self.unsafe.append(name)
@@ -81,12 +85,26 @@ class Listing:
             if entry.modified:
                 shown["modified"] = entry.modified
             self.entries.append(shown)
+        if entry.target is not None and len(self.links) < LINKS:
+            self.links.add(entry.name.rstrip("/"))
         self.check(self.total_bytes)
 
-    def check(self, total_bytes: int) -> None:
-        """Raise ProcessingFailed when so many unpacked bytes make it a bomb."""
-        if total_bytes > BOMB_BYTES and total_bytes > BOMB_RATIO * max(1, self.packed_bytes):
+    def check(self, total_bytes: int, packed_so_far: int | None = None) -> None:
+        """Raise ProcessingFailed when so many unpacked bytes, of so many packed ones, make it a bomb."""
+        if total_bytes <= BOMB_BYTES:
+            return
+        so_far = BOMB_RATIO_SO_FAR * max(1, self.packed_bytes if packed_so_far is None else packed_so_far)
+        if total_bytes > BOMB_RATIO * max(1, self.packed_bytes) or total_bytes > so_far:
             raise ProcessingFailed("archive_bomb")
+
+    def _is_below_a_link(self, name: str) -> bool:
+        """Whether one of the directories that it lies in is a link of the archive's own."""
+        at = name.find("/")
+        while at >= 0:
+            if name[:at] in self.links:
+                return True
+            at = name.find("/", at + 1)
+        return False
 
     def late(self) -> bool:
         """Whether the time for looking is over."""
@@ -97,7 +115,15 @@ def is_unsafe(entry: Entry) -> bool:
     """Whether unpacking it as it is named would leave the directory it is unpacked to, or make what is no file."""
     if _leaves(entry.name) or entry.sort == "other":
         return True
-    return entry.target is not None and (_leaves(entry.target) or entry.target.startswith(("/", "\\")))
+    return entry.target is not None and _points_out(entry.name, entry.target)
+
+
+def _points_out(name: str, target: str) -> bool:
+    """Whether a link of this name leads out of the directory; so may one that goes down, and then up again."""
+    parts = [part for part in target.replace("\\", "/").split("/") if part not in ("", ".")]
+    ups = next((index for index, part in enumerate(parts) if part != ".."), len(parts))
+    levels = sum(part not in ("", ".") for part in name.rstrip("/").split("/")) - 1
+    return target.startswith(("/", "\\")) or ups > levels or _leaves("/".join(parts[ups:]))
 
 
 def _leaves(name: str) -> bool:

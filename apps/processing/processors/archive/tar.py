@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from datetime import UTC, datetime
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Self, cast
 
 from ...contract import JSON, ProcessingFailed
 from .listing import Entry, Listing
@@ -13,7 +14,7 @@ from .packing import BROKEN, OPENERS, Packed
 
 HEAD_BYTES: Final = 512
 SEEN_BYTES: Final = 2 * 1024**3  # unpacked bytes that are gone through at most
-READ_BYTES: Final = 1024 * 1024
+READ_BYTES: Final = 256 * 1024
 TEXT_BYTES: Final = 500
 EXTENDED_BYTES: Final = 64 * 1024
 
@@ -21,8 +22,9 @@ EXTENDED_BYTES: Final = 64 * 1024
 class Bounded(io.RawIOBase):
     """What a stream unpacks to, counted: past the bounds it is a bomb, or simply over."""
 
-    def __init__(self, stream: BinaryIO | Packed, listing: Listing) -> None:
+    def __init__(self, stream: BinaryIO | Packed, file: BinaryIO, listing: Listing) -> None:
         self._stream = stream
+        self._file = file
         self._listing = listing
         self.seen = 0
         self.cut = False
@@ -34,15 +36,24 @@ class Bounded(io.RawIOBase):
     def readinto(self, buffer: object) -> int:
         """The next bytes; none once the bounds are reached. Raises ProcessingFailed for a bomb."""
         view = memoryview(cast(bytearray, buffer))
+        data = self._piece(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def drain(self) -> None:
+        """Go through what is left of it. Raises what is in BROKEN, and ProcessingFailed for a bomb."""
+        while self._piece(READ_BYTES):
+            pass
+
+    def _piece(self, size: int) -> bytes:
         if self.seen >= SEEN_BYTES or self._listing.late():
             self.cut = True
-            return 0
-        data = self._stream.read(min(len(view), READ_BYTES))
-        view[: len(data)] = data
+            return b""
+        data = self._stream.read(min(size, READ_BYTES))
         self.cut = self.cut or getattr(self._stream, "cut", False)
         self.seen += len(data)
-        self._listing.check(self.seen)
-        return len(data)
+        self._listing.check(self.seen, self._file.tell())
+        return data
 
 
 def survey(file: BinaryIO, content_type: str, listing: Listing) -> dict[str, JSON]:
@@ -50,7 +61,7 @@ def survey(file: BinaryIO, content_type: str, listing: Listing) -> dict[str, JSO
     opener = OPENERS.get(content_type)
     packing = content_type.rpartition("/")[2].removeprefix("x-") if opener else None
     try:
-        stream = Bounded(opener(file, listing.late) if opener else file, listing)
+        stream = Bounded(opener(file, listing.late) if opener else file, file, listing)
         head = _fill(stream, HEAD_BYTES)
     except BROKEN as error:
         raise ProcessingFailed("archive_broken") from error
@@ -59,7 +70,7 @@ def survey(file: BinaryIO, content_type: str, listing: Listing) -> dict[str, JSO
         _tar(whole, stream, listing)
         listing.truncated = listing.truncated or stream.cut
         return {"format": "tar", "packing": packing}
-    _single(whole, stream, file, content_type, listing)
+    _single(stream, file, content_type, listing)
     return {"format": packing, "packing": packing}
 
 
@@ -106,13 +117,59 @@ def is_tar(head: bytes) -> bool:
     return told == sum(head[:148]) + 8 * 32 + sum(head[156:512])
 
 
+class _TooLong(tarfile.ReadError):
+    """A header says to go on for longer than any does."""
+
+
 class _Info(tarfile.TarInfo):
     """An entry. Older Pythons search its extended header in the square of its length, which is bounded therefore."""
 
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """As tarfile reads a header; of a plain one only what is told of: the rest takes most of the time."""
+        buf = bytes(buf)
+        size, modified, checksum = (_octal(buf[at : at + length]) for at, length in ((124, 12), (136, 12), (148, 8)))
+        sort = buf[156:157]
+        if (
+            len(buf) != HEAD_BYTES
+            or buf[257:262] != b"ustar"
+            or sort not in PLAIN_SORTS
+            or size is None
+            or modified is None
+            or checksum != sum(buf) - sum(buf[148:156]) + 8 * 32
+        ):
+            return super().frombuf(buf, encoding, errors)
+        name, prefix = (buf[at : at + length].partition(b"\0")[0] for at, length in ((0, 100), (345, 155)))
+        if prefix:
+            name = prefix + b"/" + name
+        info = cls(name.decode(encoding, errors))
+        info.size, info.mtime, info.type = size, modified, sort
+        if sort == tarfile.AREGTYPE and info.name.endswith("/"):
+            info.type = tarfile.DIRTYPE
+        if info.isdir():
+            info.name = info.name.rstrip("/")
+        if info.issym() or info.islnk():
+            info.linkname = buf[157:257].partition(b"\0")[0].decode(encoding, errors)
+        return info
+
     def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.size > EXTENDED_BYTES:
-            raise tarfile.ReadError("its extended header is too long")
+            raise _TooLong
         return super()._proc_pax(archive)  # type: ignore[misc,no-any-return]
+
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size > EXTENDED_BYTES:
+            raise _TooLong
+        return super()._proc_gnulong(archive)  # type: ignore[misc,no-any-return]
+
+
+PLAIN_SORTS: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE)
+OCTAL: Final = re.compile(rb" *([0-7]{1,12})[ \0]*")
+
+
+def _octal(data: bytes) -> int | None:
+    match = OCTAL.fullmatch(data)
+    return int(match[1], 8) if match else None
 
 
 def _tar(whole: BinaryIO, stream: Bounded, listing: Listing) -> None:
@@ -124,11 +181,12 @@ def _tar(whole: BinaryIO, stream: Bounded, listing: Listing) -> None:
                 if listing.late():
                     listing.truncated = True
                     return
-            # tarfile does not mind where the last entry's bytes are missing
+            # tarfile does not mind where the last entry's bytes are missing, nor what ends behind its own end
             listing.truncated = listing.truncated or archive.offset > stream.seen
+        stream.drain()
     except (tarfile.TarError, *BROKEN, RecursionError, OverflowError) as error:
         if not listing.count:
-            raise ProcessingFailed("archive_broken") from error
+            raise ProcessingFailed("archive_too_large" if isinstance(error, _TooLong) else "archive_broken") from error
         listing.truncated = True
 
 
@@ -142,10 +200,9 @@ def _entry(info: tarfile.TarInfo) -> Entry:
     return Entry(name=info.name, size=info.size if info.isfile() else 0, modified=modified, sort=sort, target=target)
 
 
-def _single(whole: BinaryIO, stream: Bounded, file: BinaryIO, content_type: str, listing: Listing) -> None:
+def _single(stream: Bounded, file: BinaryIO, content_type: str, listing: Listing) -> None:
     try:
-        while whole.read(READ_BYTES):
-            pass
+        stream.drain()
     except BROKEN:
         listing.truncated = True
     listing.truncated = listing.truncated or stream.cut

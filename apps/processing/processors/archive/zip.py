@@ -12,6 +12,7 @@ from .listing import ARCHIVE_NAME, Entry, Listing, local_moment
 NESTED_BYTES: Final = 16 * 1024 * 1024  # what is unpacked of a nested archive to look into it
 NESTED_LOOKED_AT: Final = 32
 NESTED_LEVELS: Final = 4
+SPARE_BYTES: Final = 1024  # that an entry may be longer packed, besides an eighth: more than any way to pack adds
 
 
 def survey(file: BinaryIO, listing: Listing) -> dict[str, JSON]:
@@ -20,13 +21,14 @@ def survey(file: BinaryIO, listing: Listing) -> dict[str, JSON]:
         directory = zips.find_directory(file)
     except zips.NotAZip as error:
         raise ProcessingFailed("archive_broken") from error
-    packed = 0
+    packed = wrong = 0
     nested = []
     for member in zips.members(file, directory):
         packed += member.packed
         if packed > listing.packed_bytes + 64 * 1024:  # entries that share their bytes
             raise ProcessingFailed("archive_bomb", "The archive's entries overlap.")
         listing.add(_entry(member))
+        wrong += member.packed > member.size + member.size // 8 + SPARE_BYTES
         if ARCHIVE_NAME.search(member.name) and member.name.lower().endswith((".zip", ".jar", ".war", ".ear")):
             nested.append(member)
         if listing.late():
@@ -36,7 +38,7 @@ def survey(file: BinaryIO, listing: Listing) -> dict[str, JSON]:
         raise ProcessingFailed("archive_broken")
     listing.truncated = listing.truncated or listing.count < directory.count
     _look_into(file, nested[:NESTED_LOOKED_AT], listing, 1, listing.total_bytes)
-    return {"comment": directory.comment[:500]} if directory.comment else {}
+    return {"wrong_sizes": wrong, **({"comment": directory.comment[:500]} if directory.comment else {})}
 
 
 def _entry(member: zips.Member) -> Entry:
