@@ -68,7 +68,9 @@ def test_f02_whatever_is_killed_the_file_ends_once(running: Service, victim: str
         until(running.is_ready, 60, "ready again")
         file = verify(running, witness, [file_id])[file_id]
     assert file["status"] == "processed"
-    assert file["attempt"] == (1 if victim in ("the dispatcher", "web") else 2)
+    # Celery is told to stop when its supervisor dies, and may finish within its grace what it has begun.
+    attempts = {"the dispatcher": {1}, "web": {1}, "the worker's supervisor": {1, 2}}
+    assert file["attempt"] in attempts.get(victim, {2})
     assert file["derived"]
     assert leftovers(running) == []
 
