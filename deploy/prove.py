@@ -588,7 +588,7 @@ class Proof:
             working = [threads.submit(work, number) for number in range(8)]
             try:
                 for container in self.compose.containers("web"):
-                    self.compose.docker("restart", "--timeout", "15", container)
+                    self.compose.docker("restart", "-t", "15", container)
                     poll("it is healthy again", 60, lambda it=container: self._is_healthy(it))
             finally:
                 over.set()
