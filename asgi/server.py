@@ -6,6 +6,7 @@ the server refuses by itself is problem+json too. At SIGTERM, those who wait for
 
 import asyncio
 import gc
+import os
 import socket
 from typing import Any
 
@@ -26,6 +27,7 @@ WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it h
 WEBSOCKET_PONG_SECONDS = 40.0  # for a client to answer a ping: longer than a reader may stall, which is told why
 GRACE_SECONDS = 10
 COLLECT_AT = (10_000, 20, 20)  # new objects, then rounds: a busy server makes Python's 700 some hundred times a second
+LAST_DOOR_SECONDS = 0.05
 LAST_WORDS_SECONDS = 2.0  # of the grace, for the answers to what has to be cut off
 
 
@@ -118,7 +120,16 @@ class Server(uvicorn.Server):
     """Stops within seconds, with an answer for everyone who waits."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what waits for events now, and what still sends its body shortly before the grace is over."""
+        """End what waits for events now, and what still sends its body shortly before the grace is over.
+
+        Connections that the kernel has already taken for us are taken from it first: closed with the socket, they would
+        be reset under a request that cannot be sent again.
+        """
+        for server in self.servers:
+            for listening in server.sockets:
+                with socket.socket(fileno=os.dup(listening.fileno())) as ours:
+                    ours.listen(0)  # let no more queue up
+        await asyncio.sleep(LAST_DOOR_SECONDS)
         hub().stop()
         asyncio.get_running_loop().call_later(GRACE_SECONDS - LAST_WORDS_SECONDS, stop_reading)
         await super().shutdown(sockets)
