@@ -137,9 +137,6 @@ class Server(uvicorn.Server):
 
 def serve(host: str, port: int) -> None:
     """Serve HTTP and WebSockets until SIGTERM; then finish what is under way, for a few seconds."""
-    gc.collect()
-    gc.freeze()  # what was imported stays: a collection need not look at it each time
-    gc.set_threshold(*COLLECT_AT)
     config = uvicorn.Config(
         "asgi.application:application",
         host=host,
@@ -161,4 +158,8 @@ def serve(host: str, port: int) -> None:
         backlog=2048,
         log_config=None,
     )
+    config.load()
+    gc.collect()
+    gc.freeze()  # what has been imported by now stays: a collection need not look at it each time
+    gc.set_threshold(*COLLECT_AT)
     Server(config).run()

@@ -12,7 +12,6 @@ All who ask see the same list: a page's address, with scheme and host, is all th
 import asyncio
 import secrets
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ from dataclasses import dataclass
 from apps.api.validators import etag_of
 from apps.events import connections
 from apps.events.stream import CHANGED
+from apps.files.loops import PerLoop
 from apps.processing import wake
 
 KEPT_SECONDS = 2.0
 KEPT_BYTES = 8 * 1024 * 1024
-ANSWER_SECONDS = 0.25
-PAUSE_SECONDS = 1.0
 
 State = tuple[bytes | str, int]
 
@@ -101,7 +99,7 @@ class Pages:
                 asking, self._asking = self._asking, []
                 state: State | None = None
                 try:
-                    async with asyncio.timeout(ANSWER_SECONDS):
+                    async with asyncio.timeout(wake.ANSWER_SECONDS):
                         missed = wake.missed()
                         value = await connections.async_client().get(CHANGED)
                         if value is None:  # an empty Redis: from now on changes will be seen
@@ -109,7 +107,7 @@ class Pages:
                         else:
                             state = (value, missed)
                 except connections.AWAY:
-                    self._silent_until = time.monotonic() + PAUSE_SECONDS
+                    self._silent_until = time.monotonic() + wake.PAUSE_SECONDS
                 finally:
                     for answer in asking:
                         if not answer.done():
@@ -122,13 +120,9 @@ def _page(content: bytes, state: State | None) -> Page:
     return Page(content, etag_of(content), state, time.monotonic() + KEPT_SECONDS)
 
 
-_pages: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pages]" = weakref.WeakKeyDictionary()
+_pages = PerLoop(Pages)
 
 
 def pages() -> Pages:
     """This event loop's pages."""
-    loop = asyncio.get_running_loop()
-    found = _pages.get(loop)
-    if found is None:
-        found = _pages[loop] = Pages()
-    return found
+    return _pages.get()

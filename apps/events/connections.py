@@ -5,8 +5,6 @@ Short time-outs and no retries: who calls decides what to do while Redis is away
 
 import asyncio
 import os
-import weakref
-from typing import Any
 
 import redis
 import redis.asyncio
@@ -15,36 +13,46 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from apps.files.loops import PerLoop
+
 AWAY = (redis.RedisError, OSError, asyncio.TimeoutError)
 
+
+def open_sync(connect_seconds: float, answer_seconds: float) -> redis.Redis:
+    """A new client, for whoever waits no longer than this."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=connect_seconds,
+        socket_timeout=answer_seconds,
+    )
+
+
+def _open_async() -> redis.asyncio.Redis:
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+        settings.REDIS_URL,
+        retry=AsyncRetry(NoBackoff(), 0),
+        socket_connect_timeout=settings.REDIS_CONNECT_SECONDS,
+        socket_timeout=settings.REDIS_ANSWER_SECONDS,
+    )
+    return client
+
+
 _sync: tuple[int, redis.Redis] | None = None
-_async: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis]" = weakref.WeakKeyDictionary()
-
-
-def _options() -> dict[str, Any]:
-    return {
-        "socket_connect_timeout": settings.REDIS_CONNECT_SECONDS,
-        "socket_timeout": settings.REDIS_ANSWER_SECONDS,
-    }
+_async = PerLoop(_open_async)
 
 
 def sync_client() -> redis.Redis:
     """This process's client; a forked child gets one of its own."""
     global _sync
     if _sync is None or _sync[0] != os.getpid():
-        client = redis.Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0), **_options())
-        _sync = (os.getpid(), client)
+        _sync = (os.getpid(), open_sync(settings.REDIS_CONNECT_SECONDS, settings.REDIS_ANSWER_SECONDS))
     return _sync[1]
 
 
 def async_client() -> redis.asyncio.Redis:
     """This event loop's client."""
-    loop = asyncio.get_running_loop()
-    client = _async.get(loop)
-    if client is None:
-        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, retry=AsyncRetry(NoBackoff(), 0), **_options())
-        _async[loop] = client
-    return client
+    return _async.get()
 
 
 def close_sync() -> None:
@@ -57,6 +65,6 @@ def close_sync() -> None:
 
 async def close_async() -> None:
     """Close this event loop's client."""
-    client = _async.pop(asyncio.get_running_loop(), None)
+    client = _async.pop()
     if client is not None:
         await client.aclose()

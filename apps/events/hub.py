@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import uuid
-import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,6 +21,7 @@ from apps.events import connections, stream
 from apps.events.event import BEGINNING, Cursor, Frame
 from apps.events.publish import ALL_FILES, group_of
 from apps.files.errors import FeedAway
+from apps.files.loops import PerLoop
 
 logger = logging.getLogger(__name__)
 
@@ -226,20 +226,16 @@ class Hub:
         self._topics = {}
 
 
-_hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
+_hubs = PerLoop(Hub)
 
 
 def hub() -> Hub:
     """This event loop's hub."""
-    loop = asyncio.get_running_loop()
-    found = _hubs.get(loop)
-    if found is None:
-        found = _hubs[loop] = Hub()
-    return found
+    return _hubs.get()
 
 
 async def close_hub() -> None:
     """Close this event loop's hub, if it has one."""
-    found = _hubs.pop(asyncio.get_running_loop(), None)
+    found = _hubs.pop()
     if found is not None:
         await found.close()

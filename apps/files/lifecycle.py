@@ -81,8 +81,8 @@ def _advance(file: File, event: str, now: datetime, **changes: Any) -> bool:
 def new_file(**fields: Any) -> File:
     """A queued file that is not in the database yet, its first event with it."""
     now: datetime = fields["uploaded_at"]
-    fields.setdefault("id", new_file_id())
-    file = File(**fields, file=storage.key_of(fields["id"]), changed_at=now, due_at=now)
+    file_id = fields.pop("id", None) or new_file_id()
+    file = File(**fields, id=file_id, file=storage.key_of(file_id), changed_at=now, due_at=now)
     file.pending = _with_event(file, "queued", now)
     return file
 

@@ -16,8 +16,6 @@ from typing import ParamSpec, TypeVar
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from apps.events import connections
 from apps.events.stream import CHANGED
@@ -74,12 +72,7 @@ def _mouth() -> tuple[redis.Redis, str]:
     whose = (os.getpid(), settings.REDIS_URL)
     with _lock:
         if _spoken is None or _spoken[0] != whose:
-            client = redis.Redis.from_url(
-                settings.REDIS_URL,
-                socket_connect_timeout=ANSWER_SECONDS,
-                socket_timeout=ANSWER_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
+            client = connections.open_sync(ANSWER_SECONDS, ANSWER_SECONDS)
             _spoken, _silent_until = (whose, client, secrets.token_hex(8)), 0.0
         return _spoken[1], _spoken[2]
 

@@ -11,7 +11,6 @@ import contextlib
 import logging
 import queue
 import threading
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from apps.files import lifecycle, storage
 from apps.files.errors import Busy, DatabaseAway, FilewireError, StorageAway
 from apps.files.faults import is_database_away
 from apps.files.lifecycle import Held
+from apps.files.loops import PerLoop
 from apps.files.models import File
 from apps.files.threads import connected
 from apps.processing import wake
@@ -232,20 +232,16 @@ class Committer:
                     receipt.done.exception()  # nobody is left to take it
 
 
-_committers: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Committer]" = weakref.WeakKeyDictionary()
+_committers = PerLoop(Committer)
 
 
 def committer() -> Committer:
     """This event loop's committer."""
-    loop = asyncio.get_running_loop()
-    found = _committers.get(loop)
-    if found is None:
-        found = _committers[loop] = Committer()
-    return found
+    return _committers.get()
 
 
 async def close_committer() -> None:
     """Finish and close this event loop's committer, if it has one."""
-    found = _committers.pop(asyncio.get_running_loop(), None)
+    found = _committers.pop()
     if found is not None:
         await found.close()
