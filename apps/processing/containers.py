@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import itertools
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -101,24 +101,22 @@ def zip_type(head: bytes) -> str:
 def zip_type_of_file(file: BinaryIO) -> str | None:
     """The media type of a whole ZIP container, from its central directory; None if that cannot be found."""
     file.seek(0)
-    declared = _declared_type(file.read(256))
-    if declared is not None:
-        return declared
-    try:
-        directory = zips.find_directory(file)
-    except zips.NotAZip:
-        return None
-    members = list(itertools.islice(zips.members(file, directory), _MEMBERS))
-    return _type_of_members(file, members) or ZIP if members else None
+    return _declared_type(file.read(256)) or _type_by_directory(file)
 
 
 def zip_at_end(file: BinaryIO, size: int) -> str | None:
     """The media type of a ZIP with something in front, whose directory is the end of the file; None where none is."""
+    return _type_by_directory(file, lambda directory: directory.end == size and directory.shift != 0)
+
+
+def _type_by_directory(
+    file: BinaryIO, is_meant: Callable[[zips.Directory], bool] = lambda directory: True
+) -> str | None:
     try:
         directory = zips.find_directory(file)
     except zips.NotAZip:
         return None
-    if directory.end != size or not directory.shift:
+    if not is_meant(directory):
         return None
     members = list(itertools.islice(zips.members(file, directory), _MEMBERS))
     return _type_of_members(file, members) or ZIP if members else None
