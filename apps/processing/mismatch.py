@@ -68,7 +68,8 @@ SAME: Final = {
 EXCEL: Final = "application/vnd.ms-excel"
 """What Windows declares CSV to be, wherever a spreadsheet program is installed."""
 
-# Python's own table and no system's, so that it is the same on every machine; and what that lacks.
+# Python's own table and no system's, and what that lacks or names otherwise from one Python to the next: so that it is
+# the same on every machine.
 _NAMES: Final = mimetypes.MimeTypes()
 for _ending, _content_type in (
     *office.BY_ENDING.items(),
@@ -80,9 +81,13 @@ for _ending, _content_type in (
     ("toml", "application/toml"),
     ("ics", "text/calendar"),
     ("md", "text/markdown"),
+    ("markdown", "text/markdown"),
+    ("rst", "text/x-rst"),
+    ("rtf", "application/rtf"),
     ("vtt", "text/vtt"),
     ("xml", "application/xml"),
     ("js", "text/javascript"),
+    ("mjs", "text/javascript"),
 ):
     _NAMES.add_type(_content_type, f".{_ending}")
 _PACKED: Final = {
