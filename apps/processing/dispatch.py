@@ -17,7 +17,7 @@ import redis
 from celery import Celery
 from django.conf import settings
 from django.db import connection
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError
 
 from apps.events import connections, publish
 from apps.files import lifecycle
@@ -35,7 +35,9 @@ LEADER = "filewire:dispatcher"
 LEADER_SECONDS = 5.0
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
-AWAY = (*connections.AWAY, OperationalError, DatabaseAway)
+MESSAGES = 100
+"""How many Celery messages go to the broker at once."""
+AWAY = (*connections.AWAY, OperationalError, BatchPublishError, DatabaseAway)
 
 # KEYS: leader. ARGV: name, milliseconds. Takes or keeps the lead; returns whether it is ours.
 LEAD = """
@@ -131,24 +133,23 @@ class Dispatcher:
     def _send(self, files: Sequence[File]) -> int:
         if not files or not publish.pending(*files):  # `queued` goes out before anything a worker says of the file
             return 0
-        sent: list[File] = []
-        try:
-            with self._app.producer_pool.acquire(block=True, timeout=settings.REDIS_CONNECT_SECONDS) as producer:
-                for file in files:
-                    self._app.send_task(
-                        TASK,
-                        args=(str(file.id), file.attempt),
-                        task_id=f"{file.id}.{file.attempt}",
-                        producer=producer,
-                        queue=QUEUE,
-                        retry=False,
-                        ignore_result=True,
-                    )
-                    sent.append(file)
-        finally:
-            if sent:
-                lifecycle.dispatched(sent)
-        return len(sent)
+        with (
+            self._app.producer_pool.acquire(block=True, timeout=settings.REDIS_CONNECT_SECONDS) as producer,
+            producer.batch(MESSAGES),  # one round trip for so many; where it breaks off, all are sent again
+        ):
+            for file in files:
+                self._app.send_task(
+                    TASK,
+                    args=(str(file.id), file.attempt),
+                    task_id=f"{file.id}.{file.attempt}",
+                    producer=producer,
+                    queue=QUEUE,
+                    declare=[],  # a list in Redis is there when something is in it
+                    retry=False,
+                    ignore_result=True,
+                )
+        lifecycle.dispatched(files)
+        return len(files)
 
     def bury(self) -> None:
         """Publish the last event of each deleted file, then remove what is left of it. Raises what is away."""
