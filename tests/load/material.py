@@ -50,7 +50,14 @@ def photo(width: int, height: int) -> Image.Image:
     return Image.merge("RGB", [Image.blend(Image.blend(shape, light, 0.3), grain, 0.3) for shape in shapes])
 
 
-def _table(rows: int) -> bytes:
+def jpeg(megapixels: int) -> bytes:
+    """Such a picture of 4 to 3, as a camera saves it."""
+    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+    return samples.encoded(photo(height * 4 // 3, height), "JPEG", quality=85)
+
+
+def table(rows: int) -> bytes:
+    """A CSV with columns of several types."""
     chance = random.Random(2)
     stream = io.StringIO()
     writer = csv.writer(stream)
@@ -61,7 +68,8 @@ def _table(rows: int) -> bytes:
     return stream.getvalue().encode()
 
 
-def _records(count: int) -> list[dict[str, object]]:
+def records(count: int) -> list[dict[str, object]]:
+    """So many objects with a number, a word and a list."""
     chance = random.Random(3)
     return [{"id": n, "name": chance.choice(WORDS), "tags": chance.choices(WORDS, k=3)} for n in range(count)]
 
@@ -75,6 +83,21 @@ def _tar(count: int) -> bytes:
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
     return stream.getvalue()
+
+
+def docx(paragraphs: int) -> bytes:
+    """A DOCX with so many paragraphs in its main part."""
+    return real.docx(_paragraphs(paragraphs))
+
+
+def pdf(pages: int) -> bytes:
+    """A PDF with so many pages full of words."""
+    return real.pdf(pages, width=600, extra=_page_of_words())
+
+
+def notes(count: int) -> bytes:
+    """A ZIP of so many texts."""
+    return real.packed({f"{number}.txt": prose(4000, number) for number in range(count)})
 
 
 def _paragraphs(count: int) -> str:
@@ -96,20 +119,20 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "chapter-60kib.txt": lambda: prose(60 * 1024),
     "book-1mib.txt": lambda: prose(1024 * 1024),
     "log-8mib.txt": lambda: prose(8 * 1024 * 1024),
-    "table-100.csv": lambda: _table(100),
-    "table-20000.csv": lambda: _table(20_000),
+    "table-100.csv": lambda: table(100),
+    "table-20000.csv": lambda: table(20_000),
     "book-2000.xlsx": lambda: real.xlsx(2000),
-    "lines-5000.jsonl": lambda: b"".join(json.dumps(each).encode() + b"\n" for each in _records(5000)),
+    "lines-5000.jsonl": lambda: b"".join(json.dumps(each).encode() + b"\n" for each in records(5000)),
     "settings.toml": samples.toml,
-    "records-200.json": lambda: json.dumps(_records(200)).encode(),
-    "records-20000.json": lambda: json.dumps(_records(20_000)).encode(),
+    "records-200.json": lambda: json.dumps(records(200)).encode(),
+    "records-20000.json": lambda: json.dumps(records(20_000)).encode(),
     "feed.xml": lambda: (
         b'<?xml version="1.0"?>' + b"<f>" + b"".join(b"<e><n>%d</n><t>text</t></e>" % n for n in range(5000)) + b"</f>"
     ),
-    "letter-2.pdf": lambda: real.pdf(2, width=600, extra=_page_of_words()),
-    "report-80.pdf": lambda: real.pdf(80, width=600, extra=_page_of_words()),
-    "letter.docx": lambda: real.docx(_paragraphs(20)),
-    "thesis.docx": lambda: real.docx(_paragraphs(1500)),
+    "letter-2.pdf": lambda: pdf(2),
+    "report-80.pdf": lambda: pdf(80),
+    "letter.docx": lambda: docx(20),
+    "thesis.docx": lambda: docx(1500),
     "slides.pptx": real.pptx,
     "book.epub": real.epub,
     "tone-3s.mp3": lambda: real.sound("mp3", "libmp3lame", seconds=3.0),
@@ -118,8 +141,8 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "clip-3s-90p.mp4": real.film,
     "clip-10s-720p.mp4": lambda: real.film(seconds=10, width=1280, height=720),
     "clip-5s-360p.webm": lambda: real.film("webm", "libvpx", seconds=5, width=640, height=360),
-    "notes-20.zip": lambda: real.packed({f"{n}.txt": prose(4000, n) for n in range(20)}),
-    "notes-1000.zip": lambda: real.packed({f"{n}.txt": prose(4000, n) for n in range(1000)}),
+    "notes-20.zip": lambda: notes(20),
+    "notes-1000.zip": lambda: notes(1000),
     "notes-200.tar.gz": lambda: _tar(200),
     "chapter.txt.gz": lambda: gzip.compress(prose(1024 * 1024)),
     "chapter.txt.bz2": lambda: bz2.compress(prose(200 * 1024)),

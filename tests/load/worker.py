@@ -13,16 +13,18 @@ import subprocess
 import sys
 import time
 from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.load import latency
+from tests.load import latency, material
 from tests.load.bench import TRIVIAL, Bench
-from tests.load.materials import Material, every
 from tests.load.processes import OTHER_CORE, SERVER_CORE, Meter, pinned, sampled
 from tests.load.report import CPU, OURS, Spec
 from tests.load.serving import Server
 from tests.load.uploads import FORM, warm
 from tests.load.wrk import form, measured, script
+from tests.unit.processing import real
 
 SPEC = Spec(
     columns=(
@@ -43,6 +45,19 @@ WHOLE = Spec(
     ),
     by="rate",
 )
+# A family, what counts its size, the name it is sent under, the kind it must turn out to be, its maker, and two sizes.
+FAMILIES: tuple[tuple[str, str, str, str, Callable[[int], bytes], tuple[int, int]], ...] = (
+    ("JPEG", "megapixels", "a.jpg", "image", material.jpeg, (3, 12)),
+    ("text", "KiB", "a.txt", "text", lambda kib: material.prose(kib * 1024), (10, 1024)),
+    ("CSV", "rows", "a.csv", "table", material.table, (1_000, 10_000)),
+    ("JSON", "objects", "a.json", "data", lambda count: json.dumps(material.records(count)).encode(), (1_000, 10_000)),
+    ("PDF", "pages", "a.pdf", "document", material.pdf, (1, 20)),
+    ("DOCX", "paragraphs", "a.docx", "document", material.docx, (50, 2_000)),
+    ("WAV", "seconds", "a.wav", "audio", lambda seconds: real.sound("wav", "pcm_s16le", seconds=seconds), (10, 60)),
+    ("MP3", "seconds", "a.mp3", "audio", lambda seconds: real.sound("mp3", "libmp3lame", seconds=seconds), (10, 60)),
+    ("MP4", "seconds", "a.mp4", "video", lambda seconds: real.film(seconds=seconds, width=640, height=360), (5, 20)),
+    ("ZIP", "entries", "a.zip", "archive", material.notes, (100, 2_000)),
+)
 CONNECTIONS = 16
 PATIENCE_SECONDS = 900.0
 DRAFT = "Pillow `draft`, thumbnail of 512 px alone"
@@ -61,21 +76,42 @@ print((time.monotonic() - began) / count)
 """
 
 
+@dataclass(frozen=True)
+class Material:
+    """One file: what it is called in the tables, its family and size within it, and what it must turn out to be."""
+
+    title: str
+    family: str
+    size: float
+    name: str
+    kind: str
+    content: bytes
+
+
+def materials_of(*, small: bool) -> list[Material]:
+    """Every family at both sizes; where it should be quick, at the small one alone."""
+    return [
+        Material(f"{family}, {size:,} {unit}", family, size, name, kind, make(size))
+        for family, unit, name, kind, make, sizes in FAMILIES
+        for size in (sizes[:1] if small else sizes)
+    ]
+
+
 def run(bench: Bench) -> None:
     """Kind by kind, Pillow alone, and saturation; round after round."""
-    materials = list(every(small=bench.options.quick))
+    materials = materials_of(small=bench.options.quick)
     for number in range(bench.options.rounds):
         bench.say(f"worker, round {number + 1}: kind by kind")
         kinds(bench, materials)
-        image = [material for material in materials if material.kind == "image"][-1]
+        image = [each for each in materials if each.kind == "image"][-1]
         drafted(bench, image)
         bench.say(f"worker, round {number + 1}: at saturation")
         saturated(bench)
 
 
-def title(material: Material) -> str:
+def title(each: Material) -> str:
     """What it is called in the tables."""
-    return f"one worker process, {material.title}"
+    return f"one worker process, {each.title}"
 
 
 def kinds(bench: Bench, materials: list[Material]) -> None:
@@ -83,9 +119,9 @@ def kinds(bench: Bench, materials: list[Material]) -> None:
     count = bench.options.files
     with bench.ours(core=OTHER_CORE, dispatcher=False) as server:
         groups = [("", [send(server, form(TRIVIAL, "a.txt")) for _ in range(count)])]  # to warm up
-        for material in materials:
-            body = form(material.content, material.name)
-            groups.append((title(material), [send(server, body) for _ in range(count)]))
+        for each in materials:
+            body = form(each.content, each.name)
+            groups.append((title(each), [send(server, body) for _ in range(count)]))
         with server.beside("worker", core=SERVER_CORE, FILEWIRE_WORKER_PROCESSES="1") as tree:
             began = time.time()
             with sampled(0.05, lambda: (tree.cpu_seconds(), core_busy())) as spent:
@@ -94,16 +130,14 @@ def kinds(bench: Bench, materials: list[Material]) -> None:
         ended = dict(server.ask("SELECT id::text, processed_at FROM files_file"))
         told = {str(key): (status, kind) for key, status, kind in server.ask("SELECT id, status, kind FROM files_file")}
     before: datetime.datetime | None = None
-    for (name, ids), material in zip(groups, [None, *materials], strict=True):
+    for (name, ids), each in zip(groups, [None, *materials], strict=True):
         last = max(ended[file_id] for file_id in ids)
-        if material is not None:
-            wrong = [told[file_id] for file_id in ids if told[file_id] != ("processed", material.kind)]
+        if each is not None:
+            wrong = [told[file_id] for file_id in ids if told[file_id] != ("processed", each.kind)]
             if wrong or before is None:
-                raise SystemExit(f"{OURS}: {material.title} became {wrong}")
+                raise SystemExit(f"{OURS}: {each.title} became {wrong}")
             figures = figures_of(moments, before.timestamp(), last.timestamp(), count)
-            bench.results.add(
-                "worker", name, OURS, figures, spec=SPEC, size=material.size, family=f"one {material.family}"
-            )
+            bench.results.add("worker", name, OURS, figures, spec=SPEC, size=each.size, family=f"one {each.family}")
         before = last
 
 
