@@ -1,7 +1,6 @@
 """What a request says of itself: its id and the origin of the URLs in its answer."""
 
 import re
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -10,7 +9,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from apps.files import context
+from apps.files import context, ids
 
 BODY = "filewire.body"
 ABORT = "filewire.abort"  # a function that breaks the connection, whatever waits to be sent
@@ -37,7 +36,7 @@ def body_of(request: Any) -> Body:
 def request_id_of(headers: object) -> str:
     """The id that the client or a proxy gave the request, if it is a plain word; a new one otherwise."""
     given = headers.get("X-Request-ID", "")  # type: ignore[attr-defined]
-    return given if GIVEN.fullmatch(given) else secrets.token_hex(8)
+    return given if GIVEN.fullmatch(given) else ids.random_bytes().hex()
 
 
 def base_url(request: HttpRequest) -> str:

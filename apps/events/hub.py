@@ -127,6 +127,8 @@ class Hub:
             self._channel = await self._layer.new_channel()
             self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
         await self._layer.group_add(name, self._channel)
+        if file_id is not None:
+            await stream.follow(self.client, [file_id])
         newest, genesis = await stream.newest(self.client)
         if self._genesis is None:
             self._genesis = genesis
@@ -201,7 +203,7 @@ class Hub:
                 topic.restart(newest)
             return
         files = [topic.file_id for topic in topics if topic.file_id is not None]
-        of_files = dict(zip(files, await stream.newest_of(self.client, files), strict=True)) if files else {}
+        of_files = dict(zip(files, await stream.follow(self.client, files), strict=True)) if files else {}
         for topic in topics:
             there = newest if topic.file_id is None else of_files.get(topic.file_id, BEGINNING)
             # One tick's grace: an announcement may still be on its way.

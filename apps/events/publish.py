@@ -1,5 +1,7 @@
 """Publishing: append to the stream, then announce through the channel layer to all files' group and to the file's own.
 
+The file's own group is told where it has members: the stream knows, and a message for nobody costs as much as another.
+
 Synchronous, for the worker and the dispatcher. The announcement may be lost (Redis' publish/subscribe keeps nothing);
 the hub notices by the cursor of the event before it and reads the stream.
 """
@@ -73,12 +75,13 @@ def _publish(entries: Sequence[Entry]) -> bool:
 
 
 def _announce(events: Sequence[tuple[Entry, Appended]]) -> None:
-    """Tell both groups, all files' by one message; each is told the event that was before each one for its readers."""
+    """Tell the groups, all files' by one message; each is told the event that was before each one for its readers."""
     groups: dict[str, list[dict[str, str]]] = {}
     for entry, place in events:
         text = frame(place.cursor, entry.kept).text
         groups.setdefault(ALL_FILES, []).append(_told(place.cursor, place.before, text))
-        groups.setdefault(group_of(entry.file_id), []).append(_told(place.cursor, place.before_of_file, text))
+        if place.followed:
+            groups.setdefault(group_of(entry.file_id), []).append(_told(place.cursor, place.before_of_file, text))
     if not groups:
         return
     try:

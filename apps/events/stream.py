@@ -5,6 +5,7 @@ Keys, all under `filewire:`:
     feed            the stream: entries of `f` (file id) and `e` (event without its id)
     feed:genesis    the id of the entry that began this stream
     feed:file:<id>  of one file: `seq`, the last published version, and `id`, its newest event
+    feed:followed:<id>  there while someone reads this file's events alone
     changed         another value after every change that clients may see: an event's id, or one that an upload chose
 
 A stream that appears anew (Redis wiped) begins with an entry that says so: every cursor from before lies before it
@@ -23,9 +24,11 @@ from apps.events.event import BEGINNING, Cursor, Frame, frame
 STREAM = "filewire:feed"
 GENESIS = "filewire:feed:genesis"
 FILE = "filewire:feed:file:"
+FOLLOWED = "filewire:feed:followed:"
 CHANGED = "filewire:changed"
 PAGE_EVENTS = 128  # what a client that does not read may hold back: some 128 KiB, however many are missing
 SCAN_EVENTS = 4096  # how many entries one look for a file's events may pass over: about a millisecond of Redis
+FOLLOWED_SECONDS = 15  # for this long after it was said; who follows says it once a second
 FILE_SECONDS = 6 * 3600  # 159 bytes of Redis a file for so long after its last event
 
 _BEGIN = """
@@ -36,10 +39,11 @@ if not genesis or redis.call('EXISTS', KEYS[1]) == 0 then
 end
 """
 
-# KEYS: stream, genesis, file, changed.
-# ARGV: seq, whether it is durable, body, file id, maximum events, seconds to remember.
+# KEYS: stream, genesis, file, changed, followed.
+# ARGV: seq, whether it is durable, body, file id, maximum events, seconds to remember, seconds of being followed.
 # Returns {id, id before it in the feed, id before it of this file (of its first one, that of the feed's beginning: a
-# reader from before a wipe must see that something is missing)}, or nothing when it was published before.
+# reader from before a wipe must see that something is missing), whether the file is followed}, or nothing when it was
+# published before. In a feed that has just begun it is not known yet who follows: there all files are followed.
 APPEND = (
     _BEGIN
     + """
@@ -52,7 +56,9 @@ if ARGV[2] == '1' then redis.call('HSET', KEYS[3], 'seq', ARGV[1], 'id', id)
 else redis.call('HSET', KEYS[3], 'id', id) end
 redis.call('EXPIRE', KEYS[3], ARGV[6])
 redis.call('SET', KEYS[4], id)
-return {id, before, known[2] or genesis}
+local age = redis.call('TIME')[1] - string.match(genesis, '^%d+') / 1000
+local followed = age < tonumber(ARGV[7]) and 1 or redis.call('EXISTS', KEYS[5])
+return {id, before, known[2] or genesis, followed}
 """
 )
 
@@ -103,11 +109,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Appended:
-    """An event's place: its own cursor, and those of the events before it in the feed and of its file."""
+    """An event's place: its own cursor, those of the events before it in the feed and of its file; who must be told."""
 
     cursor: Cursor
     before: Cursor
     before_of_file: Cursor
+    followed: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,19 +148,21 @@ def append(client: Any, entries: Sequence[Entry]) -> list[Appended | None]:
 
 
 def _keys(entry: Entry) -> list[str]:
-    return [STREAM, GENESIS, FILE + entry.file_id, CHANGED]
+    return [STREAM, GENESIS, FILE + entry.file_id, CHANGED, FOLLOWED + entry.file_id]
 
 
 def _arguments(entry: Entry) -> list[Any]:
     return [
-        entry.seq, int(entry.durable), entry.kept, entry.file_id, settings.FILEWIRE_FEED_EVENTS, FILE_SECONDS
+        entry.seq, int(entry.durable), entry.kept, entry.file_id, settings.FILEWIRE_FEED_EVENTS, FILE_SECONDS,
+        FOLLOWED_SECONDS,
     ]  # fmt: skip
 
 
 def _appended(answer: Any) -> Appended | None:
     if answer is None:
         return None
-    return Appended(cursor=_cursor(answer[0]), before=_cursor(answer[1]), before_of_file=_cursor(answer[2]))
+    cursor, before, before_of_file = (_cursor(raw) for raw in answer[:3])
+    return Appended(cursor=cursor, before=before, before_of_file=before_of_file, followed=bool(answer[3]))
 
 
 async def newest(client: Any) -> tuple[Cursor, Cursor]:
@@ -162,12 +171,17 @@ async def newest(client: Any) -> tuple[Cursor, Cursor]:
     return _cursor(answer[0]), _cursor(answer[1])
 
 
-async def newest_of(client: Any, files: list[uuid.UUID]) -> list[Cursor]:
-    """The cursor of each file's newest event, the beginning where it has none. Raises redis.RedisError."""
+async def follow(client: Any, files: Sequence[uuid.UUID]) -> list[Cursor]:
+    """Say that someone reads these files' own events; the cursor of each one's newest, the beginning where it has none.
+
+    It holds for FOLLOWED_SECONDS, and for every event that is appended after this returns. Raises redis.RedisError.
+    """
     async with client.pipeline(transaction=False) as pipeline:
         for file_id in files:
+            pipeline.set(f"{FOLLOWED}{file_id}", 1, ex=FOLLOWED_SECONDS)
             pipeline.hget(f"{FILE}{file_id}", "id")
-        return [_cursor(raw) if raw else BEGINNING for raw in await pipeline.execute()]
+        answers = await pipeline.execute()
+    return [_cursor(raw) if raw else BEGINNING for raw in answers[1::2]]
 
 
 async def page(client: Any, after: Cursor, file_id: uuid.UUID | None = None) -> Page:

@@ -120,10 +120,13 @@ def _is_open_markup(found: Detected, head: bytes) -> bool:
     """Whether this head of a longer text leaves open what its first element is."""
     if found.content_type not in _OPEN_MARKUP:
         return False
+    if b"<" not in head and head.strip(_BLANK) and not head.startswith(text_formats.EBCDIC_XML):
+        return False  # words, and no comment, in whatever encoding: most text is not decoded a second time
     text = text_formats.decode(head, complete=False)
     return text is not None and text_formats.hides_its_root(text)
 
 
+_BLANK: Final = b" \t\r\n\f\0\xef\xbb\xbf\xfe\xff"  # white space and byte order marks, in any Unicode encoding
 _OPEN_MARKUP: Final = ("text/html", "application/xml", text_formats.PLAIN)
 
 

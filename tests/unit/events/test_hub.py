@@ -114,6 +114,31 @@ async def test_a_batch_of_files_is_announced_in_order(monkeypatch):
     assert subjects == [str(files[i].id) for i in (1, 0, 2, 3, 4)]
 
 
+async def test_a_message_for_nobody_is_not_sent():
+    """A file's own group is told while the file is followed; all files' always."""
+    await connections.async_client().xadd(stream.STREAM, {"g": "1"}, id="1-0")
+    await connections.async_client().set(stream.GENESIS, "1-0")
+    file, other = unsaved_file(), unsaved_file()
+    async with connections.async_client().pubsub(ignore_subscribe_messages=True) as words:
+        await words.psubscribe("asgi__group__*")
+        await words.get_message(timeout=1)
+        async with reading(file.id, None) as reader:
+            tell(other)
+            tell(file)
+            assert len(await collect(reader, 1)) == 1
+            heard = [(await words.get_message(timeout=1))["channel"].decode() for _ in range(3)]
+    assert heard == [f"asgi__group__{name}" for name in (ALL_FILES, ALL_FILES, group_of(file.id))]
+
+
+async def test_who_follows_says_so_again_and_again(monkeypatch):
+    """However long a reader of one file stays, and whatever Redis forgot, its file is followed."""
+    monkeypatch.setattr(hub, "TICK_SECONDS", 0.05)
+    file_id, client = uuid.uuid4(), connections.async_client()
+    async with reading(file_id, None):
+        assert await client.delete(f"{stream.FOLLOWED}{file_id}") == 1
+        await until(lambda: connections.sync_client().exists(f"{stream.FOLLOWED}{file_id}"))
+
+
 async def test_one_file_has_its_own_events_only():
     """A reader of one file sees that file's events, the others' never."""
     file = unsaved_file()

@@ -147,7 +147,28 @@ async def test_newest_of_files():
     append(known, 1)
     last = append(known, 2)
     assert last
-    assert await stream.newest_of(connections.async_client(), [unknown, known]) == [BEGINNING, last.cursor]
+    assert await stream.follow(connections.async_client(), [unknown, known]) == [BEGINNING, last.cursor]
+
+
+async def test_an_event_knows_whether_its_file_is_followed():
+    """Who reads one file's events has said so before; in a feed that has just begun everyone may be about to."""
+    file_id, other = uuid.uuid4(), uuid.uuid4()
+    client = connections.async_client()
+    young = append(file_id, 1)
+    assert young
+    assert young.followed
+    await client.delete(stream.STREAM)
+    await client.xadd(stream.STREAM, {"g": "1"}, id="1-0")
+    await client.set(stream.GENESIS, "1-0")
+    unread = append(file_id, 2)
+    assert unread
+    assert not unread.followed
+    await stream.follow(client, [file_id])
+    assert 0 < await client.ttl(f"{stream.FOLLOWED}{file_id}") <= stream.FOLLOWED_SECONDS
+    for whose, seq, expected in ((file_id, 3, True), (other, 1, False)):
+        appended = append(whose, seq)
+        assert appended
+        assert appended.followed is expected
 
 
 async def test_publishing_without_redis_says_so_and_raises_nothing(settings, caplog):

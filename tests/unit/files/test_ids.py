@@ -1,13 +1,16 @@
 """File ids: UUID version 7."""
 
+import subprocess
+import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.files.ids import EPOCH, floor_id, new_id
+from apps.files.ids import DRAWN_AT_ONCE, EPOCH, floor_id, new_id, random_bytes
 
 MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC))
 MICROSECOND = timedelta(microseconds=1)
@@ -44,3 +47,32 @@ def test_ids_of_one_moment_differ():
     """Two files of one microsecond have two ids."""
     moment = datetime.fromtimestamp(time.time(), UTC)
     assert len({new_id(moment) for _ in range(1000)}) == 1000
+
+
+def test_randomness_is_handed_out_once():
+    """However much is drawn, by however many threads."""
+    count = DRAWN_AT_ONCE * 5
+    with ThreadPoolExecutor(8) as threads:
+        drawn = list(threads.map(lambda _: random_bytes(), range(count)))
+    assert len(set(drawn)) == count
+    assert {len(each) for each in drawn} == {8}
+
+
+FORKED = """
+import os
+from apps.files.ids import DRAWN_AT_ONCE, random_bytes
+random_bytes()
+reading, writing = os.pipe()
+if not os.fork():
+    os.write(writing, random_bytes())
+    os._exit(0)
+os.wait()
+theirs = os.read(reading, 9)
+assert len(theirs) == 8
+assert theirs not in {random_bytes() for _ in range(DRAWN_AT_ONCE)}
+"""
+
+
+def test_a_forked_process_draws_its_own_randomness():
+    """What was drawn before a fork and not handed out is one process's alone."""
+    subprocess.run([sys.executable, "-c", FORKED], check=True)
