@@ -28,7 +28,7 @@ FOLLOWED = "filewire:feed:followed:"
 CHANGED = "filewire:changed"
 PAGE_EVENTS = 128  # what a client that does not read may hold back: some 128 KiB, however many are missing
 SCAN_EVENTS = 4096  # how many entries one look for a file's events may pass over: about a millisecond of Redis
-FOLLOWED_SECONDS = 15  # for this long after it was said; who follows says it once a second
+FOLLOWED_SECONDS = 5  # for this long after it was said; who follows says it once a second
 FILE_SECONDS = 6 * 3600  # 159 bytes of Redis a file for so long after its last event
 
 _BEGIN = """

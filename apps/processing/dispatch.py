@@ -160,7 +160,6 @@ class Dispatcher:
                     task_id=f"{file.id}.{file.attempt}",
                     producer=producer,
                     queue=QUEUE,
-                    declare=[],  # a list in Redis is there when something is in it
                     retry=False,
                     ignore_result=True,
                 )

@@ -19,11 +19,13 @@ TRIVIAL = b"A trivial file, for which next to nothing is to be done.\n"
 class Bench:
     """One run."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path, database: str) -> None:
-        self.options, self.folder, self.database = options, folder, database
+    def __init__(self, options: argparse.Namespace, folder: Path, disk: Path, database: str) -> None:
+        """`folder` is in memory where there is such a place; `disk` is on the disk that was asked for."""
+        self.options, self.folder, self.disk, self.database = options, folder, disk, database
         self.began = time.monotonic()
         self.results = Results()
         self.capacity: float = 0.0  # uploads a second, as the part that measured it left it
+        self.few_rounds = min(options.rounds, 3)  # of what takes a minute each
         self.materials = folder / "materials"
         self.materials.mkdir()
 
@@ -34,12 +36,13 @@ class Bench:
             yield server
 
     @contextlib.contextmanager
-    def all(self, chosen: Sequence[Contender], **how: Any) -> Iterator[list[Server]]:
+    def all(self, chosen: Sequence[Contender], *, on_disk: bool = False, **how: Any) -> Iterator[list[Server]]:
         """This service and these peers, all running, so that they are measured in turn."""
+        folder = self.disk if on_disk else self.folder
         with contextlib.ExitStack() as stack:
             servers = []
             for contender in chosen:
-                server = stack.enter_context(serving(contender, self.folder, self.database, **how))
+                server = stack.enter_context(serving(contender, folder, self.database, **how))
                 stack.enter_context(explained(server))
                 servers.append(server)
             yield servers

@@ -43,7 +43,7 @@ PATIENCE_SECONDS = 60.0
 def run(bench: Bench) -> None:
     """Both servers, every number of sockets, in turn, round after round."""
     with bench.ours() as server:
-        for number in range(bench.options.rounds):
+        for number in range(bench.few_rounds):
             for who in (OURS, PEER):
                 for count in sorted(bench.options.sockets):
                     bench.say(f"fanout, round {number + 1}: {count:,} sockets: {who}")

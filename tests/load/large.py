@@ -40,8 +40,8 @@ def run(bench: Bench) -> None:
     if not bench.options.peers:
         chosen = [each for each in chosen if not any(words in each.name for words in LEFT_OUT)]
     block = os.urandom(MIB)
-    with bench.all(chosen) as servers:
-        for number in range(bench.options.rounds + 1):  # the first warms up
+    with bench.all(chosen, on_disk=True) as servers:
+        for number in range(bench.few_rounds + 1):  # the first warms up
             for mib in [1] if number == 0 else sorted(bench.options.large_mib):
                 for server in servers:
                     ways = [("raw body", server.contender.raw), ("multipart", server.contender.form)]

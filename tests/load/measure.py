@@ -1,8 +1,8 @@
 """`make bench`: what this service takes, on this machine, beside its peers, in one run.
 
-Real PostgreSQL (fsync on) and Valkey; the server pinned to core 0, everything else to core 1; contenders in turn,
-round by round; medians of rounds. Every round is checked: a fast error is a failed run. Absolute figures belong to the
-machine; the ratio of two that were measured in the same run travels.
+Real PostgreSQL (fsync on) and Valkey; the server pinned to core 0, everything else to core 1; files in memory, but for
+large ones and with fsync; contenders in turn, round by round; medians of rounds. Every round is checked: a fast error
+is a failed run. Absolute figures belong to the machine; the ratio of two that were measured in the same run travels.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from tests.load.processes import OTHER_CORE, ROOT
 from tests.servers import own_postgres
 
 PARTS = ("uploads", "large", "lists", "latency", "fanout", "worker", "overload")
+MEMORY = Path("/dev/shm")
 NEED_WRK = {"uploads", "lists", "latency", "worker", "overload"}
 QUICK = {
     "rounds": 1,
@@ -47,8 +48,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", nargs="+", default=list(PARTS), choices=PARTS, help="parts to run")
     add("--peers", nargs="*", default=[], help="peers whose names contain one of these words; `none` for none")
-    add("--rounds", type=int, default=3)
-    add("--seconds", type=int, default=5, help="of one load of one contender in one round")
+    add("--rounds", type=int, default=5, help="of what takes a minute each, three")
+    add("--seconds", type=int, default=2, help="of one load of one contender in one round")
     add("--connections", type=int, nargs="+", default=[1, 16, 64], help="of the small uploads")
     add("--rows", type=int, nargs="+", default=[100_000, 1_000_000], help="sizes of the list")
     add("--large-mib", type=int, nargs="+", default=[256, 1024], help="sizes of the large upload")
@@ -58,11 +59,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--files", type=int, default=8, help="of each kind and size for the worker, in each round")
     add("--max-uploads", type=int, default=64, help="FILEWIRE_MAX_UPLOADS of the overload")
     add("--overload-seconds", type=int, default=20)
-    add("--fsync", choices=("off", "on", "both"), default="off", help="whether everyone makes files durable first")
-    add("--folder", type=Path, help="where files go: a disk, for fsync and large uploads")
+    add("--fsync", choices=("off", "on", "both"), default="both", help="whether everyone makes files durable first")
+    add("--folder", type=Path, help="a folder on the disk, for fsync and large uploads")
     add("--quick", action="store_true", help="tiny numbers, one round: whether it works, not how fast")
     add("--output", type=Path, help="a file for the tables, which are printed anyhow")
     add("--json", type=Path, help="a file for every round's figures")
+    add("--compare", type=Path, help="the `--json` of an earlier run, whose ratios are compared")
     add("--plots", type=Path, help="a folder for the plots (docs/load; var/bench with --quick)")
     add("--write-docs", action="store_true", help="put the tables into docs/load.md, and the plots beside them")
     options = parser.parse_args(words)
@@ -103,12 +105,16 @@ def main(words: list[str] | None = None) -> int:
 
 def prepared(options: argparse.Namespace, stack: contextlib.ExitStack) -> Bench:
     """A run with its folder and its PostgreSQL."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="filewire-bench-", dir=options.folder)))
+    disk = stack.enter_context(tempfile.TemporaryDirectory(prefix="filewire-bench-", dir=options.folder))
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else options.folder
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="filewire-bench-", dir=memory))
     server = stack.enter_context(own_postgres(durable=True))
     server.execute("ALTER SYSTEM SET max_connections = 500")  # all have theirs open at once, some one a request
     server.stop()
     server.start()
-    bench = Bench(options, folder, server.url)
+    bench = Bench(options, Path(folder), Path(disk), server.url)
+    if memory != MEMORY:
+        bench.results.remark("No file system in memory: all files lie on the disk.")
     if not NGINX:
         bench.results.remark("nginx is not installed: its limit is not measured (Debian: `nginx-light`).")
     if not shutil.which("node"):
@@ -122,12 +128,17 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
     """The tables and the plots."""
     options = bench.options
     how = (
-        f"The server on core 0, all else (generator, PostgreSQL with fsync on, Valkey) on core {OTHER_CORE}. "
-        f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, contenders in turn. "
+        f"The server on core 0, all else (generator, PostgreSQL with fsync on, Valkey) on core {OTHER_CORE}; files in "
+        "memory, but for large ones and with fsync. "
+        f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, of what takes "
+        f"a minute each of {bench.few_rounds}; contenders in turn. "
         f"The run took {seconds / 60:.1f} minutes."
     )
     if options.quick:
         how += " **A smoke run: the figures mean nothing.**"
+    if options.compare:
+        earlier = json.loads(options.compare.read_text())["loads"]
+        bench.results.remarks += report.agreement(bench.results, earlier)
     pictures = plots.draw(bench.results, options.plots)
     text = report.markdown(bench.results, how)
     print(text)

@@ -43,7 +43,7 @@ CONNECTIONS = 32
 def run(bench: Bench) -> None:
     """Round after round, each on a new server."""
     limit = bench.options.max_uploads
-    for number in range(bench.options.rounds):
+    for number in range(bench.few_rounds):
         with bench.ours(FILEWIRE_MAX_UPLOADS=str(limit)) as server:
             warm(server)
             content = text(10_240)

@@ -8,8 +8,10 @@ import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 OURS = "Filewire"
+NEAR = 0.25  # how far apart the same ratio of two runs may be
 BEGIN, END = "<!-- tables of `make bench` begin -->", "<!-- tables of `make bench` end -->"
 CPU = (
     ("cpu", "its CPU %", 0),
@@ -95,15 +97,38 @@ def shown(value: float, digits: int) -> str:
     return "" if math.isnan(value) else f"{value:,.{digits}f}"
 
 
-def ratio(load: Load, who: str) -> str:
-    """How many times better this service is than that, round by round: the median and the spread."""
+def times_better(load: Load, who: str) -> list[float]:
+    """How many times better this service is than that, round by round, from the least to the greatest."""
     base = next((name for name in load.rounds if name.startswith(OURS)), None)
     if base is None or who == base:
-        return ""
+        return []
     key = load.spec.by
-    pairs = [(a[key], b[key]) for a, b in zip(load.rounds[base], load.rounds[who], strict=False) if a[key] and b[key]]
-    times = sorted(b / a if load.spec.less_is_better else a / b for a, b in pairs)
+    pairs = zip(load.rounds[base], load.rounds.get(who, []), strict=False)
+    pairs = [(a[key], b[key]) for a, b in pairs if a[key] and b[key]]
+    return sorted(b / a if load.spec.less_is_better else a / b for a, b in pairs)
+
+
+def ratio(load: Load, who: str) -> str:
+    """The same for the table: the median and the spread."""
+    times = times_better(load, who)
     return f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else ""
+
+
+def agreement(results: Results, earlier: list[dict[str, Any]]) -> list[str]:
+    """Every ratio of two that an earlier run (`loads` of its JSON) had too, where they are more than NEAR apart."""
+    before = {(each["part"], each["load"]): each["rounds"] for each in earlier}
+    compared, apart = 0, []
+    for load in results.loads.values():
+        then = dataclasses.replace(load, rounds=before.get((load.part, load.title), {}))
+        for who in load.rounds:
+            now, was = times_better(load, who), times_better(then, who)
+            if now and was:
+                compared += 1
+                here, there = statistics.median(now), statistics.median(was)
+                if max(here, there) / min(here, there) > 1 + NEAR:
+                    apart.append(f"{load.title}, {who}: {there:.2f}, then {here:.2f}")
+    said = f"{compared - len(apart)} of {compared} ratios are within {NEAR:.0%} of an earlier run's"
+    return [f"{said}{'; not: ' if apart else '.'}{'; '.join(apart)}"] if compared else []
 
 
 def table(load: Load) -> Iterator[str]:

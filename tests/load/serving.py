@@ -93,6 +93,13 @@ class Server:
         column = "status <> 'queued'" if self.name == OURS else "processed"
         database.execute(self.database, f"DELETE FROM {self.contender.table} WHERE NOT ({column})")
 
+    def empty(self) -> None:
+        """Forget every upload, bytes and rows."""
+        for path in self.stored():
+            path.unlink()
+        if self.contender.table is not None:
+            database.execute(self.database, f"TRUNCATE {self.contender.table} CASCADE")
+
     @contextlib.contextmanager
     def beside(self, *command: str, core: int = OTHER_CORE, **environment: str) -> Iterator[Tree]:
         """Another process of this service: `live`, `worker`, `dispatcher`."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.load import arrivals, report
 from tests.load.processes import ROOT
-from tests.load.report import OURS, Load, Spec
+from tests.load.report import OURS, Load, Results, Spec
 
 SPEC = Spec(columns=(("seconds", "seconds", 1),), by="seconds", less_is_better=True)
 
@@ -109,6 +109,19 @@ def test_a_ratio_is_of_rounds_and_has_its_spread():
     small, _ = loads()
     assert report.ratio(small, "another") == "2.00 (2.00 to 4.00)"
     assert report.ratio(small, OURS) == ""
+
+
+def test_ratios_that_two_runs_do_not_agree_on_are_named():
+    """Those that are within a quarter of each other are counted."""
+    results, (small, large) = Results(), loads()
+    results.loads = {(each.part, each.title): each for each in (small, large)}
+    same = {"part": "a", "load": "10", "rounds": small.rounds}
+    other = {"part": "a", "load": "100", "rounds": {**large.rounds, "another": large.rounds[OURS]}}
+    assert report.agreement(results, []) == []
+    assert report.agreement(results, [same]) == ["1 of 1 ratios are within 25% of an earlier run's."]
+    assert report.agreement(results, [same, other]) == [
+        "1 of 2 ratios are within 25% of an earlier run's; not: 100, another: 1.00, then 0.20"
+    ]
 
 
 def test_tables_go_between_their_markers(tmp_path: Path):

@@ -100,7 +100,7 @@ def materials_of(*, small: bool) -> list[Material]:
 def run(bench: Bench) -> None:
     """Kind by kind, Pillow alone, and saturation; round after round."""
     materials = materials_of(small=bench.options.quick)
-    for number in range(bench.options.rounds):
+    for number in range(bench.few_rounds):
         bench.say(f"worker, round {number + 1}: kind by kind")
         kinds(bench, materials)
         image = [each for each in materials if each.kind == "image"][-1]
