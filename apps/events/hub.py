@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 RING_FRAMES = 1024
 TICK_SECONDS = 1.0
+FOLLOW_TICKS = 5  # so often it is said which files are read alone: six times within the time for which it holds
 JOIN_SECONDS = 5.0
 
 
@@ -96,6 +97,7 @@ class Hub:
         self._genesis: Cursor | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._joining = asyncio.Lock()
+        self._ticks = 0
         self.stopping = False
 
     @contextlib.asynccontextmanager
@@ -128,7 +130,7 @@ class Hub:
             self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._tick())]
         await self._layer.group_add(name, self._channel)
         if file_id is not None:
-            await stream.follow(self.client, [file_id])
+            await stream.newest_of(self.client, [file_id], follow=True)
         newest, genesis = await stream.newest(self.client)
         if self._genesis is None:
             self._genesis = genesis
@@ -197,17 +199,20 @@ class Hub:
     async def _check(self) -> None:
         newest, genesis = await stream.newest(self.client)
         topics = list(self._topics.values())
+        files = [topic.file_id for topic in topics if topic.file_id is not None]
         if genesis != self._genesis:  # the feed began anew: no cursor from before means anything
             self._genesis = genesis
             for topic in topics:
                 topic.restart(newest)
+            await stream.newest_of(self.client, files, follow=True)
             return
-        files = [topic.file_id for topic in topics if topic.file_id is not None]
-        of_files = dict(zip(files, await stream.follow(self.client, files), strict=True)) if files else {}
+        self._ticks += 1
+        newest_of = await stream.newest_of(self.client, files, follow=self._ticks % FOLLOW_TICKS == 0)
+        of_files = dict(zip(files, newest_of, strict=True))
         for topic in topics:
             there = newest if topic.file_id is None else of_files.get(topic.file_id, BEGINNING)
             # One tick's grace: an announcement may still be on its way.
-            if there > topic.end and topic.late == there:
+            if topic.late is not None and topic.end < topic.late:
                 await self._fill(topic)
             topic.late = there if there > topic.end else None
 

@@ -28,7 +28,8 @@ FOLLOWED = "filewire:feed:followed:"
 CHANGED = "filewire:changed"
 PAGE_EVENTS = 128  # what a client that does not read may hold back: some 128 KiB, however many are missing
 SCAN_EVENTS = 4096  # how many entries one look for a file's events may pass over: about a millisecond of Redis
-FOLLOWED_SECONDS = 5  # for this long after it was said; who follows says it once a second
+FOLLOWED_SECONDS = 30  # a file is followed for this long after it was said
+YOUNG_SECONDS = 10  # in a feed that began this lately it may not have been said yet
 FILE_SECONDS = 6 * 3600  # 159 bytes of Redis a file for so long after its last event
 
 _BEGIN = """
@@ -40,7 +41,7 @@ end
 """
 
 # KEYS: stream, genesis, file, changed, followed.
-# ARGV: seq, whether it is durable, body, file id, maximum events, seconds to remember, seconds of being followed.
+# ARGV: seq, whether it is durable, body, file id, maximum events, seconds to remember, seconds of being young.
 # Returns {id, id before it in the feed, id before it of this file (of its first one, that of the feed's beginning: a
 # reader from before a wipe must see that something is missing), whether the file is followed}, or nothing when it was
 # published before. In a feed that has just begun it is not known yet who follows: there all files are followed.
@@ -154,7 +155,7 @@ def _keys(entry: Entry) -> list[str]:
 def _arguments(entry: Entry) -> list[Any]:
     return [
         entry.seq, int(entry.durable), entry.kept, entry.file_id, settings.FILEWIRE_FEED_EVENTS, FILE_SECONDS,
-        FOLLOWED_SECONDS,
+        YOUNG_SECONDS,
     ]  # fmt: skip
 
 
@@ -171,17 +172,24 @@ async def newest(client: Any) -> tuple[Cursor, Cursor]:
     return _cursor(answer[0]), _cursor(answer[1])
 
 
-async def follow(client: Any, files: Sequence[uuid.UUID]) -> list[Cursor]:
-    """Say that someone reads these files' own events; the cursor of each one's newest, the beginning where it has none.
+async def newest_of(client: Any, files: Sequence[uuid.UUID], *, follow: bool = False) -> list[Cursor]:
+    """The cursor of each file's newest event, the beginning where it has none. Raises redis.RedisError.
 
-    It holds for FOLLOWED_SECONDS, and for every event that is appended after this returns. Raises redis.RedisError.
+    `follow` says that someone reads these files' own events: whoever appends one after this returns knows it, for
+    FOLLOWED_SECONDS. It is no error that a Redis which is full does not take it: then who looks finds the events.
     """
+    if not files:
+        return []
     async with client.pipeline(transaction=False) as pipeline:
         for file_id in files:
-            pipeline.set(f"{FOLLOWED}{file_id}", 1, ex=FOLLOWED_SECONDS)
             pipeline.hget(f"{FILE}{file_id}", "id")
-        answers = await pipeline.execute()
-    return [_cursor(raw) if raw else BEGINNING for raw in answers[1::2]]
+        for file_id in files if follow else ():
+            pipeline.set(f"{FOLLOWED}{file_id}", 1, ex=FOLLOWED_SECONDS)
+        answers = (await pipeline.execute(raise_on_error=False))[: len(files)]
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return [_cursor(raw) if raw else BEGINNING for raw in answers]
 
 
 async def page(client: Any, after: Cursor, file_id: uuid.UUID | None = None) -> Page:

@@ -8,7 +8,6 @@ It also sweeps (`sweep`). Only one dispatcher leads at a time; a second one stan
 """
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -40,8 +39,6 @@ PACE_SECONDS = 0.01
 
 A turn costs about a millisecond whatever it sends: while uploads follow one another, ten a turn cost a tenth each.
 """
-MESSAGES = 100
-"""How many Celery messages go to the broker at once."""
 AWAY = (*connections.AWAY, OperationalError, BatchPublishError, DatabaseAway)
 
 # KEYS: leader. ARGV: name, milliseconds. Takes or keeps the lead; returns whether it is ours.
@@ -63,7 +60,7 @@ class Dispatcher:
         self._app = app
         self._beat = beat
         self._name = uuid.uuid4().hex
-        self._stopping = threading.Event()
+        self._stopping = False
         self._sweeper = Sweeper(app, self._send)
         self._swept_at = 0.0
         self._sent_at = 0.0
@@ -72,15 +69,16 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Ask the run to end; safe in a signal handler."""
-        self._stopping.set()
+        # A flag, and no Event: its lock may be held by the very thread that the signal interrupts.
+        self._stopping = True
 
     def run(self) -> None:
         """Dispatch and sweep until stopped, whatever is away meanwhile."""
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 with connections.sync_client().pubsub(ignore_subscribe_messages=True) as words:  # type: ignore[no-untyped-call]
                     words.subscribe(CHANNEL)
-                    while not self._stopping.is_set():
+                    while not self._stopping:
                         self._beat()
                         more = self.turn()
                         if not more:
@@ -89,7 +87,7 @@ class Dispatcher:
                 self._led_at = -LEADER_SECONDS  # Redis may have forgotten it
                 self._report(error)
                 self._beat()
-                self._stopping.wait(PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
         self._resign()
         connection.close()
 
@@ -97,13 +95,14 @@ class Dispatcher:
         if not isinstance(error, AWAY):
             logger.error("the dispatcher stumbled", exc_info=error)
         elif not self._away:
-            logger.warning("the broker or the database is away: %s", type(error).__name__)
+            # Of a batch it is told only that it failed; why is behind it.
+            logger.warning("the broker or the database is away: %s", type(error.__cause__ or error).__name__)
         self._away = True
 
     def _wait(self, words: redis.client.PubSub) -> None:
         """Return when something was said, or after a poll's time; all that was said meanwhile counts once."""
         if words.get_message(timeout=POLL_SECONDS) is not None:
-            self._stopping.wait(max(0.0, self._sent_at + PACE_SECONDS - time.monotonic()))
+            time.sleep(max(0.0, self._sent_at + PACE_SECONDS - time.monotonic()))
             while words.get_message(timeout=0) is not None:
                 pass
 
@@ -151,7 +150,7 @@ class Dispatcher:
             return 0
         with (
             self._app.producer_pool.acquire(block=True, timeout=settings.REDIS_CONNECT_SECONDS) as producer,
-            producer.batch(MESSAGES),  # one round trip for so many; where it breaks off, all are sent again
+            producer.batch(BATCH_FILES),  # one round trip for so many; where it breaks off, all are sent again
         ):
             for file in files:
                 self._app.send_task(

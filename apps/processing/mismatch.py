@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import mimetypes
 from typing import Final
 
-from . import office
 from .containers import OLE
 from .contract import JSON
+from .endings import type_by_name
 
 SILENT: Final = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-www-form-urlencoded"})
 # Names of one and the same type, or of types that one program or another takes for the same.
@@ -68,49 +67,14 @@ SAME: Final = {
 EXCEL: Final = "application/vnd.ms-excel"
 """What Windows declares CSV to be, wherever a spreadsheet program is installed."""
 
-# Python's own table and no system's, and what that lacks or names otherwise from one Python to the next: so that it is
-# the same on every machine.
-_NAMES: Final = mimetypes.MimeTypes()
-for _ending, _content_type in (
-    *office.BY_ENDING.items(),
-    ("jsonl", "application/x-ndjson"),
-    ("ndjson", "application/x-ndjson"),
-    ("geojson", "application/geo+json"),
-    ("yaml", "application/yaml"),
-    ("yml", "application/yaml"),
-    ("toml", "application/toml"),
-    ("ics", "text/calendar"),
-    ("md", "text/markdown"),
-    ("markdown", "text/markdown"),
-    ("rst", "text/x-rst"),
-    ("rtf", "application/rtf"),
-    ("vtt", "text/vtt"),
-    ("xml", "application/xml"),
-    ("js", "text/javascript"),
-    ("mjs", "text/javascript"),
-):
-    _NAMES.add_type(_content_type, f".{_ending}")
-_PACKED: Final = {
-    "gzip": "application/gzip",
-    "bzip2": "application/x-bzip2",
-    "xz": "application/x-xz",
-    "compress": "application/x-compress",
-}
-
 
 def mismatch(declared: str, name: str, found: str) -> dict[str, JSON] | None:
     """The three types, where one that says something contradicts what was found; None where none does."""
     declared = declared.partition(";")[0].strip().lower()
-    by_name, packed = _NAMES.guess_type(_as_path(name), strict=False)
-    named = _PACKED.get(packed, "") if packed else by_name or ""
+    named = type_by_name(name)
     if (agrees(declared, found) or (declared == EXCEL and agrees("text/csv", found))) and agrees(named, found):
         return None
     return {"declared": declared or None, "named": named or None, "found": found}
-
-
-def _as_path(name: str) -> str:
-    """A name as one of a file: it would be read as a URL where it looks like one."""
-    return f"./{name.replace(':', '_')}"
 
 
 def agrees(told: str, found: str) -> bool:

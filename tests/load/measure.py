@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from tests.load import plots, report
 from tests.load.bench import Bench
@@ -25,6 +26,7 @@ from tests.servers import own_postgres
 
 PARTS = ("uploads", "large", "lists", "latency", "fanout", "worker", "overload")
 MEMORY = Path("/dev/shm")
+MEMORY_BYTES = 4 * 1024**3  # a few seconds' uploads of everybody
 NEED_WRK = {"uploads", "lists", "latency", "worker", "overload"}
 QUICK = {
     "rounds": 1,
@@ -38,6 +40,12 @@ QUICK = {
     "files": 1,
     "overload_seconds": 2,
 }
+
+
+def loads_of(path: str) -> list[dict[str, Any]]:
+    """What an earlier run measured. Raises ValueError where the file is not such a run's."""
+    loads: list[dict[str, Any]] = json.loads(Path(path).read_text())["loads"]
+    return loads
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -64,7 +72,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--quick", action="store_true", help="tiny numbers, one round: whether it works, not how fast")
     add("--output", type=Path, help="a file for the tables, which are printed anyhow")
     add("--json", type=Path, help="a file for every round's figures")
-    add("--compare", type=Path, help="the `--json` of an earlier run, whose ratios are compared")
+    add("--compare", type=loads_of, metavar="FILE", help="the `--json` of an earlier run, whose ratios are compared")
     add("--plots", type=Path, help="a folder for the plots (docs/load; var/bench with --quick)")
     add("--write-docs", action="store_true", help="put the tables into docs/load.md, and the plots beside them")
     options = parser.parse_args(words)
@@ -106,7 +114,8 @@ def main(words: list[str] | None = None) -> int:
 def prepared(options: argparse.Namespace, stack: contextlib.ExitStack) -> Bench:
     """A run with its folder and its PostgreSQL."""
     disk = stack.enter_context(tempfile.TemporaryDirectory(prefix="filewire-bench-", dir=options.folder))
-    memory = MEMORY if os.access(MEMORY, os.W_OK) else options.folder
+    there = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_BYTES
+    memory = MEMORY if there else options.folder
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="filewire-bench-", dir=memory))
     server = stack.enter_context(own_postgres(durable=True))
     server.execute("ALTER SYSTEM SET max_connections = 500")  # all have theirs open at once, some one a request
@@ -136,10 +145,9 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
     )
     if options.quick:
         how += " **A smoke run: the figures mean nothing.**"
-    if options.compare:
-        earlier = json.loads(options.compare.read_text())["loads"]
-        bench.results.remarks += report.agreement(bench.results, earlier)
     pictures = plots.draw(bench.results, options.plots)
+    if options.compare:
+        bench.results.remarks += report.agreement(bench.results, options.compare)
     text = report.markdown(bench.results, how)
     print(text)
     if options.output:

@@ -104,7 +104,7 @@ def times_better(load: Load, who: str) -> list[float]:
         return []
     key = load.spec.by
     pairs = zip(load.rounds[base], load.rounds.get(who, []), strict=False)
-    pairs = [(a[key], b[key]) for a, b in pairs if a[key] and b[key]]
+    pairs = [(a[key], b[key]) for a, b in pairs if a.get(key) and b.get(key)]
     return sorted(b / a if load.spec.less_is_better else a / b for a, b in pairs)
 
 

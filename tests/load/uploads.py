@@ -9,6 +9,7 @@ import io
 import os
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -65,10 +66,19 @@ def run(bench: Bench) -> None:
             for server in servers:
                 warm(server)
             for number in range(bench.options.rounds):
-                # What fsync costs is a question of the disk: one small file, by several at once, shows it.
-                for label, name, content in files()[: 1 if durable else None]:
-                    for connections in [each for each in bench.options.connections if each > 1 or not durable]:
-                        one_round(bench, servers, label, name, content, connections, durable, number)
+                for label, name, content, connections in loads(bench, durable=durable):
+                    one_round(bench, servers, label, name, content, connections, durable, number)
+
+
+def loads(bench: Bench, *, durable: bool) -> Iterator[tuple[str, str, bytes, int]]:
+    """What is uploaded, by how many connections.
+
+    What fsync costs is a question of the disk: one small file, by several at once where there are any, shows it.
+    """
+    several = [connections for connections in bench.options.connections if connections > 1]
+    for label, name, content in files()[: 1 if durable else None]:
+        for connections in several if durable and several else bench.options.connections:
+            yield label, name, content, connections
 
 
 def warm(server: Server) -> None:

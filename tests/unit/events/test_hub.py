@@ -132,7 +132,7 @@ async def test_a_message_for_nobody_is_not_sent():
 
 async def test_who_follows_says_so_again_and_again(monkeypatch):
     """However long a reader of one file stays, and whatever Redis forgot, its file is followed."""
-    monkeypatch.setattr(hub, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(hub, "TICK_SECONDS", 0.02)
     file_id, client = uuid.uuid4(), connections.async_client()
     async with reading(file_id, None):
         assert await client.delete(f"{stream.FOLLOWED}{file_id}") == 1

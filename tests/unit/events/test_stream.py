@@ -147,7 +147,7 @@ async def test_newest_of_files():
     append(known, 1)
     last = append(known, 2)
     assert last
-    assert await stream.follow(connections.async_client(), [unknown, known]) == [BEGINNING, last.cursor]
+    assert await stream.newest_of(connections.async_client(), [unknown, known]) == [BEGINNING, last.cursor]
 
 
 async def test_an_event_knows_whether_its_file_is_followed():
@@ -163,12 +163,28 @@ async def test_an_event_knows_whether_its_file_is_followed():
     unread = append(file_id, 2)
     assert unread
     assert not unread.followed
-    await stream.follow(client, [file_id])
+    await stream.newest_of(client, [file_id], follow=True)
     assert 0 < await client.ttl(f"{stream.FOLLOWED}{file_id}") <= stream.FOLLOWED_SECONDS
     for whose, seq, expected in ((file_id, 3, True), (other, 1, False)):
         appended = append(whose, seq)
         assert appended
         assert appended.followed is expected
+
+
+async def test_a_redis_that_is_full_is_read_all_the_same():
+    """Who follows a file and cannot say so is no worse off than who has not said it."""
+    file_id, client = uuid.uuid4(), connections.async_client()
+    last = append(file_id, 1)
+    assert last
+    await client.config_set("maxmemory", "1")
+    try:
+        assert await stream.newest_of(client, [file_id], follow=True) == [last.cursor]
+    finally:
+        await client.config_set("maxmemory", "0")
+    assert not await client.exists(f"{stream.FOLLOWED}{file_id}")
+    await client.set(f"{stream.FILE}{file_id}", "of another type")
+    with pytest.raises(connections.AWAY):
+        await stream.newest_of(client, [file_id])
 
 
 async def test_publishing_without_redis_says_so_and_raises_nothing(settings, caplog):

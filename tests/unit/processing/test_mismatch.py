@@ -90,11 +90,13 @@ def test_f14_a_contradiction_is_told(declared, name, found, told):
 
 
 def test_names_mean_the_same_on_every_machine():
-    """What a system's own tables say of an ending has no part in it."""
+    """What a system's own tables, or another Python's, say of an ending has no part in it."""
     mimetypes.init()
     mimetypes.add_type("text/vnd.trolltech.linguist", ".ts")
+    mimetypes.add_type("video/vnd.avi", ".avi")
 
     assert mismatch("", "a.ts", "video/mp2t") is None
+    assert mismatch("", "a.avi", "video/x-msvideo") is None
 
 
 @pytest.mark.parametrize(
@@ -105,11 +107,22 @@ def test_names_mean_the_same_on_every_machine():
         ("a.markdown", "text/markdown"),
         ("a.rst", "text/x-rst"),
         ("a.rtf", "application/rtf"),
+        ("a.WAV", "audio/wav"),
+        ("notes.tar.gz", "application/gzip"),
+        ("a.Z", "application/x-compress"),
+        ("sheet.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     ],
 )
-def test_names_mean_the_same_under_every_python(name, named):
-    """Python's own table calls these by other types, or by none, from one version to the next."""
+def test_what_a_name_is_known_for(name, named):
+    """By its last ending; Python's own table calls some by other types, or by none, from one version to the next."""
     told = mismatch("", name, "application/x-executable")
 
     assert told is not None
     assert told["named"] == named
+    assert mismatch("", name, named) is None
+
+
+@pytest.mark.parametrize("name", ["", "a", "a.", ".txt", "a.z", "a.unheard-of"])
+def test_a_name_may_say_nothing(name):
+    """No ending, only an ending, or one that is not known."""
+    assert mismatch("", name, "application/x-executable") is None
