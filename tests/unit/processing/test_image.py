@@ -82,14 +82,25 @@ def test_position_and_names_are_nowhere(make_job):
 
 
 def test_derived_images_fit_their_boxes(make_job):
-    """A large image gives a preview of 2048 and a thumbnail of 512 pixels, in its own proportions."""
+    """A large image gives a preview of 1024 and a thumbnail of 512 pixels, in its own proportions."""
     outcome = image.process(make_job(samples.encoded(Image.new("RGB", (3000, 1500), "navy"), "PNG")))
 
     made = derived_images(outcome)
-    assert made["preview"].size == (2048, 1024)
+    assert made["preview"].size == (1024, 512)
     assert made["thumbnail"].size == (512, 256)
     assert {derived.content_type for derived in outcome.derived} == {"image/webp"}
     assert outcome.result["dominant_color"] == "#000080"
+
+
+@pytest.mark.parametrize(
+    ("source", "preview"),
+    [((4000, 3000), (1000, 750)), ((3264, 2448), (816, 612)), ((3000, 2000), (1024, 683)), ((900, 600), (900, 600))],
+)
+def test_a_jpeg_is_decoded_at_about_the_size_of_its_preview(make_job, source, preview):
+    """A quarter or a half of it is the preview where that is near enough; else it is reduced from twice that."""
+    made = derived_images(image.process(make_job(samples.encoded(Image.new("RGB", source, "navy"), "JPEG"))))
+
+    assert made["preview"].size == preview
 
 
 def test_nothing_is_enlarged(make_job):
@@ -235,7 +246,7 @@ def test_a_large_palette_image_is_not_unfolded_in_full(make_job):
 
     outcome = image.process(make_job(samples.encoded(source, "PNG")))
 
-    assert derived_images(outcome)["preview"].size == (2048, 15)
+    assert derived_images(outcome)["preview"].size == (1024, 7)
     assert outcome.result["dominant_color"] == "#008000"
 
 
