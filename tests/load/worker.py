@@ -213,8 +213,8 @@ def drafted(bench: Bench, image: Material) -> None:
         bench.results.add("worker", title(image), who, {"rate": 1 / seconds, "seconds": seconds}, spec=SPEC)
     bench.results.remark(
         "The worker's JPEG is uploaded, queued, claimed, opened in a child of its own, and gets a thumbnail, a preview "
-        "of 1,024 px, a colour and a placeholder; the processor alone does the same with nothing around it; Pillow makes "
-        "the thumbnail."
+        "of 1,024 px, a colour and a placeholder; the processor alone does the same with nothing around it; Pillow "
+        "makes the thumbnail."
     )
 
 
