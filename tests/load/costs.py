@@ -201,7 +201,7 @@ def paced(running: Stand) -> Pace:
 def lives(running: Stand, found: Found) -> None:
     """What a small file's life after its upload takes of database and Redis."""
     # As in a service that is not new: among so many rows the database goes by its indexes.
-    running.query(OUR_SEED.format(table="files_file"), None, [LISTED_ROWS])
+    running.query(OUR_SEED.format(table="files_file"), None, [1, LISTED_ROWS])
     running.query("VACUUM ANALYZE files_file")
     running.work(processes=1)
     running.listen()
