@@ -46,7 +46,7 @@ class Deployment:
     database_connections: int = 97  # PostgreSQL's default of 100, less those kept for its owner
     redis_bytes: float = 768 * 1024 * 1024
     feed_events: int = 100_000
-    remembered_seconds: float = 7 * SECONDS_OF_DAY  # a file's place in the feed, after its last event
+    remembered_seconds: float = 6 * 3600.0  # a file's place in the feed, after its last event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +156,7 @@ def plan(demand: Demand, deployment: Deployment, costs: Costs) -> Plan:
         dispatcher,
         worker,
         database,
-        _connections(demand, deployment, connections),
+        _connections(demand, deployment, connections, web, queue),
         redis,
         _redis_room(demand, deployment, costs, redis_memory),
         _feed(demand, costs),
@@ -350,14 +350,20 @@ def _database(demand: Demand, deployment: Deployment, costs: Costs, connections:
     )
 
 
-def _connections(demand: Demand, deployment: Deployment, connections: Mapping[str, int]) -> Part:
+def _connections(
+    demand: Demand, deployment: Deployment, connections: Mapping[str, int], web: Part, queue: Queue
+) -> Part:
+    """Full at the rate for which `web` and `worker` would have so many processes: both grow with it, by fractions."""
     used = sum(connections.values())
+    share = deployment.utilisation  # of a process, that is to be busy
+    of_web = (deployment.database_threads + 1) * web.core_seconds / demand.uploads / share
+    of_workers = (1 + 1 / deployment.worker_processes) * queue.service_seconds / share
     return Part(
         name="database, connections",
         unit="connection",
         needed=used,
         utilisation=used / deployment.database_connections,
-        full_at=demand.uploads * deployment.database_connections / used,
+        full_at=deployment.database_connections / (of_web + of_workers),
         alone=True,
         seen_by="503 `database_unavailable`",
     )
@@ -365,12 +371,12 @@ def _connections(demand: Demand, deployment: Deployment, connections: Mapping[st
 
 def _redis_memory(demand: Demand, deployment: Deployment, costs: Costs, queue: Queue) -> dict[str, float]:
     """What lies in Redis: the last events, each file's place in the feed for as long as it is kept, and the queue."""
-    a_week = demand.uploads * deployment.remembered_seconds * costs.redis_file_bytes
+    places = demand.uploads * deployment.remembered_seconds * costs.redis_file_bytes
     waiting = demand.uploads * queue.wait_seconds(0.99) if queue.utilisation < 1 else 0.0
     return {
         "server": costs.redis_process_bytes,
         "events": deployment.feed_events * costs.redis_event_bytes,
-        "places of files in the feed": a_week,
+        "places of files in the feed": places,
         "queue": waiting * costs.redis_message_bytes,
     }
 

@@ -1,7 +1,7 @@
 """Who is measured: this service as it ships, and what else one might pick, each a small and honest program.
 
-Every one of them commits its row and sends its task before it answers; two more, nginx and a bare ASGI application, do
-neither, and are the limits. `serving.serving` starts one.
+Every peer commits its row and sends its task before it answers; this service leaves the sending to its dispatcher. Two
+more, nginx and a bare ASGI application, do neither, and are the limits. `serving.serving` starts one.
 """
 
 import os

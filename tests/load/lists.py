@@ -1,19 +1,29 @@
 """Lists over many rows, at two sizes: the first page, one deep in the middle, filtered, unchanged, and under uploads.
 
-Before each load one page is asked for and looked at; what wrk then gets must be as large as that page.
+Before each load one page is asked for and looked at; what wrk then gets must be as large as that page. This service
+keeps a page until something changes, so each list is also asked for by one client, one at a time, after a change each.
 """
 
+import http.client
 import json
+import secrets
+import statistics
+import time
 
+import redis
+
+from apps.events.stream import CHANGED
 from tests.load.bench import Bench
 from tests.load.latency import uploading
-from tests.load.report import OURS
+from tests.load.report import OURS, Spec
 from tests.load.serving import Server
 from tests.load.wrk import measured
 
 CONNECTIONS = 16
 PAGE = 50
 UPLOADS_A_SECOND = 10
+ONCE = 30  # pages after a change each, in a round
+SPEC = Spec(columns=(("p50", "p50 ms", 2), ("slowest", "slowest ms", 1)), by="p50", less_is_better=True)
 
 
 def run(bench: Bench) -> None:
@@ -32,19 +42,18 @@ def one_round(bench: Bench, servers: list[Server], rows: int) -> None:
     """Each list once."""
     for server in servers:
         keep(bench, server, rows, "first page", "/files/")
+        once(bench, server, rows, "first page", "/files/")
     ours = servers[0]
     assert ours.name == OURS
-    keep(bench, ours, rows, "deep page", deep(ours, rows))
-    keep(bench, ours, rows, "`status=processed`", "/files/?status=processed")
-    keep(bench, ours, rows, "`kind=text`", "/files/?kind=text")
-    keep(
-        bench,
-        ours,
-        rows,
-        "`status=failed`, one row in 1,000",
-        "/files/?status=failed",
-        wanted=min(PAGE, (rows + 993) // 1000),
-    )
+    few = min(PAGE, (rows + 993) // 1000)
+    for what, path, wanted in (
+        ("deep page", deep(ours, rows), PAGE),
+        ("`status=processed`", "/files/?status=processed", PAGE),
+        ("`kind=text`", "/files/?kind=text", PAGE),
+        ("`status=failed`, one row in 1,000", "/files/?status=failed", few),
+    ):
+        keep(bench, ours, rows, what, path, wanted)
+        once(bench, ours, rows, what, path)
     unchanged(bench, ours, rows)
     for server in servers:
         with uploading(bench, server, UPLOADS_A_SECOND):
@@ -65,6 +74,26 @@ def keep(bench: Bench, server: Server, rows: int, what: str, path: str, wanted: 
     if not 0.8 * len(body) < found["answer_bytes"] < 1.2 * len(body) + 1000:
         raise SystemExit(f"{server.name}: {path} is {len(body)} bytes, but answers had {found['answer_bytes']:.0f}")
     add(bench, server, rows, what, found)
+
+
+def once(bench: Bench, server: Server, rows: int, what: str, path: str) -> None:
+    """The same list by one client, after a change each time: what the database gives, and no page that was kept."""
+    times = []
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    with redis.Redis.from_url(server.environment["REDIS_URL"]) as words:
+        for _ in range(ONCE):
+            words.set(CHANGED, secrets.token_hex(8))
+            began = time.monotonic()
+            client.request("GET", path)
+            answer = client.getresponse()
+            answer.read()
+            times.append(1000 * (time.monotonic() - began))
+            if answer.status != 200:
+                raise SystemExit(f"{server.name}: {path} was answered {answer.status}")
+    client.close()
+    title = f"one list of {PAGE} over {rows:,} rows after a change: {what}"
+    figures = {"p50": statistics.median(times), "slowest": max(times)}
+    bench.results.add("lists", title, server.name, figures, spec=SPEC, size=rows, family=f"list after a change: {what}")
 
 
 def unchanged(bench: Bench, server: Server, rows: int) -> None:

@@ -25,6 +25,7 @@ from tests.load.processes import OTHER_CORE, ROOT
 from tests.servers import own_postgres
 
 PARTS = ("uploads", "large", "lists", "latency", "fanout", "worker", "overload")
+KEPT = ROOT / "var" / "bench"
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 * 1024**3  # a few seconds' uploads of everybody
 NEED_WRK = {"uploads", "lists", "latency", "worker", "overload"}
@@ -70,10 +71,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--fsync", choices=("off", "on", "both"), default="both", help="whether everyone makes files durable first")
     add("--folder", type=Path, help="a folder on the disk, for fsync and large uploads")
     add("--quick", action="store_true", help="tiny numbers, one round: whether it works, not how fast")
-    add("--output", type=Path, help="a file for the tables, which are printed anyhow")
+    add("--output", type=Path, default=KEPT / "tables.md", help="a file for the tables, which are printed too")
     add("--json", type=Path, help="a file for every round's figures")
     add("--compare", type=loads_of, metavar="FILE", help="the `--json` of an earlier run, whose ratios are compared")
-    add("--plots", type=Path, help="a folder for the plots (docs/load; var/bench with --quick)")
+    add("--plots", type=Path, help="a folder for the plots")
     add("--write-docs", action="store_true", help="put the tables into docs/load.md, and the plots beside them")
     options = parser.parse_args(words)
     if options.quick:
@@ -81,10 +82,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
             if getattr(options, name) == parser.get_default(name):
                 setattr(options, name, value)
     options.only = [part for part in PARTS if part in options.only]
-    if options.write_docs:
-        options.plots = ROOT / "docs" / "load"
-    elif options.plots is None:
-        options.plots = ROOT / "var" / "bench" if options.quick else ROOT / "docs" / "load"
+    options.plots = options.plots or (ROOT / "docs" / "load" if options.write_docs else KEPT)
     return options
 
 
@@ -137,8 +135,8 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
     """The tables and the plots."""
     options = bench.options
     how = (
-        f"The server on core 0, all else (generator, PostgreSQL with fsync on, Valkey) on core {OTHER_CORE}; files in "
-        "memory, but for large ones and with fsync. "
+        "The server on core 0, all else (generator, PostgreSQL with fsync on, Valkey, Filewire's dispatcher) on core "
+        f"{OTHER_CORE}; files in memory, but for large ones and with fsync. "
         f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, of what takes "
         f"a minute each of {bench.few_rounds}; contenders in turn. "
         f"The run took {seconds / 60:.1f} minutes."
@@ -150,8 +148,8 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
         bench.results.remarks += report.agreement(bench.results, options.compare)
     text = report.markdown(bench.results, how)
     print(text)
-    if options.output:
-        options.output.write_text(text)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(text)
     if options.json:
         found = [
             {"part": load.part, "load": load.title, "size": load.size, "rounds": load.rounds}

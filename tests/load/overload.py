@@ -121,7 +121,7 @@ def one_upload(server: Server, body: bytes) -> float:
 
 def curves(bench: Bench, found: dict, memory: list[tuple[float, ...]], seconds: int) -> None:
     """The load second by second."""
-    title = "overload: second → a second"
+    title = "answers under overload: second → a second"
     for name in ("accepted", "refused"):
         points = [
             (float(second), float(sum(second <= due < second + 1 for due, _ in found[name])))

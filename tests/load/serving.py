@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from tests.load import database
 from tests.load.contenders import SINK_LIMIT, Contender
 from tests.load.processes import OTHER_CORE, SERVER_CORE, Tree, pinned, running
@@ -25,11 +27,12 @@ from tests.servers import valkey
 
 @dataclass(frozen=True)
 class Kept:
-    """What a server has kept so far; one without a database has no rows, and that is None."""
+    """What a server has kept and sent so far; without a database it has neither rows nor messages, which is None."""
 
     rows: int | None
     files: int
     size: int
+    messages: int | None = None
 
 
 class Server:
@@ -52,12 +55,20 @@ class Server:
             told = self.get("/")
             return Kept(None, told["requests"], told["bytes"])
         found = [path for path in self.stored() if path.exists()]
-        return Kept(self.rows(), len(found), sum(path.stat().st_size for path in found))
+        return Kept(self.rows(), len(found), sum(path.stat().st_size for path in found), self.messages())
 
     def rows(self) -> int | None:
         """How many uploads the database has."""
         table = self.contender.table
         return None if table is None else int(self.ask(f"SELECT count(*) FROM {table}")[0][0])
+
+    def messages(self) -> int | None:
+        """How many tasks wait in its queue, where somebody sends them and nobody takes them."""
+        if self.contender.table is None or (self.name == OURS and not self.others):
+            return None
+        with redis.Redis.from_url(self.environment["REDIS_URL"]) as client:
+            celery = client.llen("filewire" if self.name == OURS else "celery")
+            return int(celery + client.zcard("arq:queue") + client.llen("bull:files:wait"))
 
     def stored(self) -> list[Path]:
         """Every upload in the storage."""

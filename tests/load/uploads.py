@@ -1,11 +1,13 @@
 """Small uploads: a text of 10 KiB and a JPEG of 100 KiB, at several numbers of connections; the text with fsync too.
 
-After every round, rows, files and bytes are counted: they must be as many as the 201s, and any other answer fails the
-run. Of nobody a worker runs meanwhile: what is measured is what it takes to accept a file.
+After every round, rows, files, bytes and the tasks that were sent are counted: they must be as many as the 201s, one of
+the files must be what was uploaded, and any other answer fails the run. Of nobody a worker runs meanwhile: what is
+measured is what it takes to accept a file.
 """
 
 import contextlib
 import io
+import json
 import os
 import time
 import urllib.request
@@ -93,6 +95,8 @@ def warm(server: Server) -> None:
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 201, (server.name, answer.status)
+        if server.contender.table is not None:
+            assert json.load(answer)["id"], server.name
 
 
 def one_round(
@@ -111,7 +115,7 @@ def one_round(
     for server in servers:
         bench.say(f"uploads, round {number + 1}: {label}, {many}: {server.name}")
         lua, sent = sender(bench.materials, server, name, content)
-        figures = checked(server, lua, connections, bench.options.seconds, sent)
+        figures = checked(server, lua, connections, bench.options.seconds, sent, content)
         bench.results.add(
             "uploads",
             f"upload of {label}, {many}",
@@ -134,8 +138,10 @@ def sender(folder: Path, server: Server, name: str, content: bytes) -> tuple[Pat
     return script(folder, body, content_type=FORM), len(body if server.name == SINK_LIMIT else content)
 
 
-def checked(server: Server, lua: Path, connections: int, seconds: int, kept_bytes: int) -> dict[str, float]:
-    """A round of uploads, checked against the database and the storage. Raises SystemExit where they differ."""
+def checked(
+    server: Server, lua: Path, connections: int, seconds: int, kept_bytes: int, content: bytes = b""
+) -> dict[str, float]:
+    """A round of uploads, checked against database, storage and queue. Raises SystemExit where they differ."""
     before = server.kept()
     path = "/" if server.contender.put else "/upload/"
     found = measured(server.tree, f"{server.url}{path}", connections, seconds, lua)
@@ -147,6 +153,12 @@ def checked(server: Server, lua: Path, connections: int, seconds: int, kept_byte
         raise SystemExit(f"{server.name}: {found} but {added} new files")
     if after.rows is not None and after.rows - before.rows != added:
         raise SystemExit(f"{server.name}: {added} new files but {after.rows - before.rows} new rows")
+    if after.messages is not None and after.messages - (before.messages or 0) < added:
+        raise SystemExit(f"{server.name}: {added} new files but {after.messages - (before.messages or 0)} tasks")
+    if content and server.name != SINK_LIMIT:
+        newest = max(server.stored(), key=lambda path: path.stat().st_mtime_ns)
+        if newest.read_bytes() != content:
+            raise SystemExit(f"{server.name}: a file is not what was uploaded")
     cut_off = (most - found["created"]) * kept_bytes if server.name == SINK_LIMIT else 0  # bodies that wrk did not end
     if not 0 <= after.size - before.size - added * kept_bytes <= cut_off:
         raise SystemExit(f"{server.name}: {added} files of {kept_bytes} bytes are {after.size - before.size} bytes")
@@ -157,12 +169,14 @@ def checked(server: Server, lua: Path, connections: int, seconds: int, kept_byte
 
 
 def settled(server: Server, before: Kept) -> Kept:
-    """What is kept, once what wrk cut off at its end is written too: bytes come before their row."""
+    """What is kept and sent, once what wrk cut off is too: bytes come before their row, and that before its task."""
     found = None
     ends_at = time.monotonic() + 20
     while True:
         time.sleep(0.25)
         last, found = found, server.kept()
-        whole = found.rows is None or found.rows - before.rows == found.files - before.files
+        added = found.files - before.files
+        whole = found.rows is None or found.rows - before.rows == added
+        whole = whole and (found.messages is None or found.messages - (before.messages or 0) >= added)
         if (last == found and whole) or time.monotonic() > ends_at:
             return found
