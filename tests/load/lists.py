@@ -12,7 +12,6 @@ import time
 
 import redis
 
-from apps.events.stream import CHANGED
 from tests.load.bench import Bench
 from tests.load.latency import uploading
 from tests.load.report import OURS, Spec
@@ -22,6 +21,7 @@ from tests.load.wrk import measured
 CONNECTIONS = 16
 PAGE = 50
 UPLOADS_A_SECOND = 10
+CHANGED = "filewire:changed"  # `apps.events.stream.CHANGED`: another value means that something has changed
 ONCE = 30  # pages after a change each, in a round
 SPEC = Spec(columns=(("p50", "p50 ms", 2), ("slowest", "slowest ms", 1)), by="p50", less_is_better=True)
 
