@@ -64,7 +64,7 @@ class Dispatcher:
         self._sweeper = Sweeper(app, self._send)
         self._swept_at = 0.0
         self._sent_at = 0.0
-        self._led_at = -LEADER_SECONDS
+        self._ask_at = 0.0
         self._away = False
 
     def stop(self) -> None:
@@ -84,7 +84,7 @@ class Dispatcher:
                         if not more:
                             self._wait(words)
             except Exception as error:
-                self._led_at = -LEADER_SECONDS  # Redis may have forgotten it
+                self._ask_at = 0.0  # Redis may have forgotten whose the lead is
                 self._report(error)
                 self._beat()
                 time.sleep(PAUSE_SECONDS)
@@ -125,15 +125,15 @@ class Dispatcher:
     def _lead(self) -> bool:
         """Whether the lead is ours, for far longer than until it is asked for again."""
         now = time.monotonic()
-        if now - self._led_at >= LEADER_SECONDS / 5:
+        if now >= self._ask_at:
             lead = connections.sync_client().register_script(LEAD)
             if not lead(keys=[LEADER], args=[self._name, int(LEADER_SECONDS * 1000)]):
                 return False
-            self._led_at = now
+            self._ask_at = now + LEADER_SECONDS / 5
         return True
 
     def _resign(self) -> None:
-        self._led_at = -LEADER_SECONDS
+        self._ask_at = 0.0
         try:
             connections.sync_client().register_script(RESIGN)(keys=[LEADER], args=[self._name])
         except connections.AWAY:

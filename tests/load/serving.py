@@ -34,6 +34,11 @@ class Kept:
     size: int
     messages: int | None = None
 
+    def are_sent(self, before: "Kept") -> bool:
+        """Whether a task was sent for each file that came since; of whom no tasks are counted, that is not asked."""
+        sent = None if self.messages is None else self.messages - (before.messages or 0)
+        return sent is None or sent >= self.files - before.files
+
 
 class Server:
     """One program under load."""

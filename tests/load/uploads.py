@@ -153,8 +153,8 @@ def checked(
         raise SystemExit(f"{server.name}: {found} but {added} new files")
     if after.rows is not None and after.rows - before.rows != added:
         raise SystemExit(f"{server.name}: {added} new files but {after.rows - before.rows} new rows")
-    if after.messages is not None and after.messages - (before.messages or 0) < added:
-        raise SystemExit(f"{server.name}: {added} new files but {after.messages - (before.messages or 0)} tasks")
+    if not after.are_sent(before):
+        raise SystemExit(f"{server.name}: {added} new files but {before.messages} tasks, then {after.messages}")
     if content and server.name != SINK_LIMIT:
         newest = max(server.stored(), key=lambda path: path.stat().st_mtime_ns)
         if newest.read_bytes() != content:
@@ -175,8 +175,6 @@ def settled(server: Server, before: Kept) -> Kept:
     while True:
         time.sleep(0.25)
         last, found = found, server.kept()
-        added = found.files - before.files
-        whole = found.rows is None or found.rows - before.rows == added
-        whole = whole and (found.messages is None or found.messages - (before.messages or 0) >= added)
-        if (last == found and whole) or time.monotonic() > ends_at:
+        whole = found.rows is None or found.rows - before.rows == found.files - before.files
+        if (last == found and whole and found.are_sent(before)) or time.monotonic() > ends_at:
             return found
