@@ -77,14 +77,27 @@ def missing() -> str:
     return ", and from ".join(lacking)
 
 
-def confine(*, readable: Trees, file: Path, writable: Path) -> None:
-    """Take from this process what it does not need: it reads these trees and the file, and writes one directory."""
-    if sys.platform != "linux":
-        return
-    libc = _libc()
-    _prctl(libc, PR_SET_NO_NEW_PRIVS, 1)
-    _landlock(libc, readable, file, writable)
-    _seccomp(libc)
+class Cage:
+    """What takes from this process what it does not need, made ready as far as it can be before its file is known."""
+
+    def __init__(self, readable: Trees) -> None:
+        """It will read these trees, besides its file."""
+        self._ruleset = -1
+        self._filter: _Filter | None = None
+        if sys.platform == "linux":
+            _prctl(_libc(), PR_SET_NO_NEW_PRIVS, 1)
+            self._ruleset = _ruleset(_libc(), readable)
+            self._filter = _filter_of_this_process()
+
+    def shut(self, *, file: Path, writable: Path) -> None:
+        """From here on it reads the trees and the file, writes this directory, and has no network and no company.
+
+        Raises OSError where the file or the directory is not there, RuntimeError where the kernel refuses.
+        """
+        if self._ruleset >= 0:
+            _restrict(_libc(), self._ruleset, file, writable)
+        if self._filter is not None:
+            _seccomp(_libc(), self._filter)
 
 
 def die_with_parent(parent: int) -> None:
@@ -190,14 +203,22 @@ def _filter(arch: int, refused: Sequence[int], special: dict[str, int], pid: int
     return program
 
 
-def _seccomp(libc: ctypes.CDLL) -> None:
+_Filter = ctypes.Array[ctypes.c_char]
+
+
+def _filter_of_this_process() -> _Filter | None:
+    """The program as the kernel reads it; None where the machine's system calls are not known."""
     machine = _MACHINES.get(platform.machine())
     if machine is None:
-        return
+        return None
     arch, refused, special = machine
     program = _filter(arch, sorted(refused.values()), special, os.getpid())
-    code = ctypes.create_string_buffer(b"".join(struct.pack("<HBBI", *instruction) for instruction in program))
-    header = struct.pack("<HxxxxxxQ", len(program), ctypes.addressof(code))
+    code = b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+    return ctypes.create_string_buffer(code, len(code))
+
+
+def _seccomp(libc: ctypes.CDLL, code: _Filter) -> None:
+    header = struct.pack("<HxxxxxxQ", len(code) // 8, ctypes.addressof(code))
     if not _prctl(libc, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header):
         raise RuntimeError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
@@ -218,22 +239,33 @@ def _landlock_version(libc: ctypes.CDLL) -> int:
     return version
 
 
-def _landlock(libc: ctypes.CDLL, readable: Trees, file: Path, writable: Path) -> None:
+def _ruleset(libc: ctypes.CDLL, readable: Trees) -> int:
+    """A descriptor of rules that let these trees be read; none, -1, where the kernel has no Landlock."""
     version = _landlock_version(libc)
     if version < 1:
-        return
+        return -1
     handled = _FILE_RIGHTS_OF[min(version, 3)]
     attributes = struct.pack("<QQ", handled, 0b11) if version >= 4 else struct.pack("<Q", handled)  # and no TCP
-    ruleset = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    ruleset: int = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    for beneath, rights in readable.rules:
+        _allow(libc, ruleset, beneath, rights)
+    return ruleset
+
+
+def _restrict(libc: ctypes.CDLL, ruleset: int, file: Path, writable: Path) -> None:
     write = _WRITE_FILE | _READ_FILE | _READ_DIR | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _TRUNCATE
-    own = [(file, _READ_FILE), (writable, write & handled)]
-    rules = [*readable.rules, *((os.open(path, O_PATH | os.O_CLOEXEC), rights) for path, rights in own)]
-    for beneath, rights in rules:
-        libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("<Qi", rights, beneath), 0)
+    handled = _FILE_RIGHTS_OF[min(_landlock_version(libc), 3)]
+    for path, rights in ((file, _READ_FILE), (writable, write & handled)):
+        beneath = os.open(path, O_PATH | os.O_CLOEXEC)
+        _allow(libc, ruleset, beneath, rights)
+        os.close(beneath)
     if libc.syscall(_RESTRICT_SELF, ruleset, 0):
         raise RuntimeError(f"Landlock: {os.strerror(ctypes.get_errno())}")
-    for descriptor in (ruleset, rules[-1][0], rules[-2][0]):
-        os.close(descriptor)
+    os.close(ruleset)
+
+
+def _allow(libc: ctypes.CDLL, ruleset: int, beneath: int, rights: int) -> None:
+    libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("<Qi", rights, beneath), 0)
 
 
 def _rights(path: Path, rights: int) -> int:

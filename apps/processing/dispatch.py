@@ -35,9 +35,10 @@ LEADER_SECONDS = 5.0
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 PACE_SECONDS = 0.01
-"""What comes this soon after something was sent waits for the rest of this, and is sent with what comes meanwhile.
+"""So long after something was sent it is noted, and what came meanwhile is sent together.
 
-A turn costs about a millisecond whatever it sends: while uploads follow one another, ten a turn cost a tenth each.
+A turn costs about a millisecond whatever it sends: while uploads follow one another, ten a turn cost a tenth each. And
+a worker that is free has claimed its file by then, so that nothing is left to note.
 """
 AWAY = (*connections.AWAY, OperationalError, BatchPublishError, DatabaseAway)
 
@@ -63,7 +64,6 @@ class Dispatcher:
         self._stopping = False
         self._sweeper = Sweeper(app, self._send)
         self._swept_at = 0.0
-        self._sent_at = 0.0
         self._ask_at = 0.0
         self._away = False
 
@@ -102,7 +102,6 @@ class Dispatcher:
     def _wait(self, words: redis.client.PubSub) -> None:
         """Return when something was said, or after a poll's time; all that was said meanwhile counts once."""
         if words.get_message(timeout=POLL_SECONDS) is not None:
-            time.sleep(max(0.0, self._sent_at + PACE_SECONDS - time.monotonic()))
             while words.get_message(timeout=0) is not None:
                 pass
 
@@ -162,8 +161,9 @@ class Dispatcher:
                     retry=False,
                     ignore_result=True,
                 )
+        if len(files) < BATCH_FILES:
+            time.sleep(PACE_SECONDS)
         lifecycle.dispatched(files)
-        self._sent_at = time.monotonic()
         return len(files)
 
     def bury(self) -> None:

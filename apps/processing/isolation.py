@@ -29,6 +29,7 @@ from apps.processing import plugins
 from apps.processing.confinement import Limits
 from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed, Task
 from apps.processing.detect import Detected
+from apps.processing.sandbox import AHEAD, STOP
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,10 @@ class Listener(Protocol):
 
     @property
     def beat_seconds(self) -> float:
-        """How often `renew` is called while the child works."""
+        """How long until `renew` is called, and asked for again then, while the child works."""
+
+    def begun(self) -> None:
+        """A child has the file."""
 
     def found(self, detected: Detected) -> None:
         """What the file is."""
@@ -93,6 +97,12 @@ class Heard:
     unread: bytearray = field(default_factory=bytearray)
     over: bool = False
 
+    def suffices(self) -> bool:
+        """Whether this is the outcome however the child ends: it left no files, which a living child could change."""
+        if self.outcome is not None:
+            return not self.outcome.derived
+        return isinstance(self.error, ProcessingFailed)
+
 
 class Sandbox:
     """A running sandbox, and the socket to it."""
@@ -100,6 +110,7 @@ class Sandbox:
     def __init__(self, entry: str) -> None:
         kept = {name: value for name, value in os.environ.items() if KEPT_VARIABLES.fullmatch(name)}
         self.control, theirs = socket.socketpair()
+        self._owes = False  # it has not told yet how its last child ended
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "apps.processing.sandbox", str(theirs.fileno()), entry],
@@ -141,15 +152,28 @@ class Sandbox:
         ending: dict[str, Any] = json.loads(data)
         return ending
 
-    def abandon(self) -> bool:
-        """Have the child killed whose outcome nobody wants; whether the sandbox says that it did."""
-        with contextlib.suppress(OSError, ChildLost):
-            self.control.settimeout(STOP_SECONDS)
-            self.control.sendall(b"stop\n")
-            self.ending()
-            self.control.settimeout(None)
-            return True
-        return False
+    def dismiss(self) -> None:
+        """Have the child killed that nobody needs any more; `settle` waits until it is."""
+        self._owes = True
+        with contextlib.suppress(OSError):  # then it does not settle either
+            self.control.sendall(STOP)
+
+    def settle(self) -> bool:
+        """Whether no child is left of what was before; False when the sandbox does not say so in time."""
+        if self._owes:
+            try:
+                self.control.settimeout(STOP_SECONDS)
+                self.ending()
+                self.control.settimeout(None)
+            except (OSError, ChildLost):
+                return False
+            self._owes = False
+        return True
+
+    def fork_ahead(self) -> None:
+        """Have the next file's child at hand."""
+        with contextlib.suppress(OSError):  # the next file finds out that it is gone
+            self.control.sendall(AHEAD)
 
     def stop(self, *, at_once: bool = False) -> None:
         """End it, and the child that it may have."""
@@ -171,11 +195,18 @@ class Isolation:
         self._sandbox: Sandbox | None = None
 
     def start(self) -> Sandbox:
-        """Have a sandbox: called early, the first file need not wait for one."""
+        """Have a sandbox without a child at work: called early, the first file need not wait for one."""
         if self._sandbox is None or not self._sandbox.runs():
             self.stop()
+        elif not self._sandbox.settle():
+            self.stop(at_once=True)
+        if self._sandbox is None:
             self._sandbox = Sandbox(self._entry)
         return self._sandbox
+
+    def rest(self) -> None:
+        """Between two files: see the last child gone, and the next one made."""
+        self.start().fork_ahead()
 
     def stop(self, *, at_once: bool = False) -> None:
         """End the sandbox, if there is one."""
@@ -187,8 +218,9 @@ class Isolation:
         """What a child made of the file, within the limits.
 
         Raises ProcessingFailed for what is the file's fault, a limit among it; OSError, FileGone and ChildLost for
-        what may pass; Untrustworthy and RuntimeError for what nobody foresaw. What the listener raises goes through,
-        and the child is gone by then.
+        what may pass; Untrustworthy and RuntimeError for what nobody foresaw. What the listener raises goes through.
+        The child is gone by then, but where it said its last word and made no files: it may still be ending, until
+        `rest`.
         """
         sandbox = self.start()
         heard = Heard()
@@ -198,17 +230,21 @@ class Isolation:
             try:
                 with theirs:
                     sandbox.order(task, limits, theirs)
+                listener.begun()
                 ended = _listen(sandbox, ours, heard, limits, task, listener)
             finally:
-                if ended is None and not sandbox.abandon():
-                    self.stop(at_once=True)
+                if ended is None:
+                    sandbox.dismiss()
+                    if not heard.suffices() and not sandbox.settle():
+                        self.stop(at_once=True)
         return _conclusion(heard, ended, limits, task)
 
 
 def _listen(
     sandbox: Sandbox, ours: socket.socket, heard: Heard, limits: Limits, task: Task, listener: Listener
 ) -> dict[str, Any] | None:
-    """Take in what the child says until the sandbox tells how that ended; None when it overstays what it settled for.
+    """Take in what the child says until the sandbox tells how that ended; None when that matters no more: it has said
+    what suffices, or overstays what it settled for.
 
     Raises ChildLost, and what it is told.
     """
@@ -228,6 +264,8 @@ def _listen(
         if ours in ready:
             for message in _messages(ours, heard):
                 _take(message, heard, task, listener)
+            if heard.suffices():
+                return None
         elif ready:
             ours.setblocking(False)
             while not heard.over:  # what it had still said
@@ -334,7 +372,9 @@ def _conclusion(heard: Heard, ended: dict[str, Any] | None, limits: Limits, task
 def _own_end(heard: Heard, ended: dict[str, Any] | None, limits: Limits) -> Outcome:
     """The outcome that it came to, or the error that stands for how it ended."""
     if ended is None:
-        raise ProcessingFailed("processing_timeout")
+        if heard.outcome is not None:
+            return heard.outcome
+        raise heard.error or ProcessingFailed("processing_timeout")
     status = int(ended["status"])
     signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if ended["reason"] == "timeout" or signalled == signal.SIGXCPU:

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.25  # between two reports of progress that are passed on
 RECORD_PAUSE_SECONDS = 0.2
+NOTE_SECONDS = 0.1  # what is told and not noted is looked at by whoever lists it, and told again by the sweep
 
 Record = Callable[..., bool]
 
@@ -51,14 +52,15 @@ def attempt(file_id: uuid.UUID, number: int) -> None:
         return
     with about(file=file.id, request=file.request_id):
         began = time.monotonic()
-        _publish(file)
         ours = _work(file)
-        if not ours:
+        if ours:
+            _publish(file)
+            logger.info("attempt %d is %s after %.3f s", number, file.status, time.monotonic() - began)
+        else:
             logger.info("attempt %d was taken from us; its outcome is dropped", number)
+        isolation.rest()
+        if not ours or not file.derived:  # whoever might have left something there is gone now
             storage.discard_derived(str(file.file.name), number)
-            return
-        _publish(file)
-        logger.info("attempt %d is %s after %.3f s", number, file.status, time.monotonic() - began)
 
 
 def _claimed(file_id: uuid.UUID, number: int) -> File | None:
@@ -83,7 +85,6 @@ def _work(file: File) -> bool:
     except ClaimLost:
         return False
     except Exception as error:
-        storage.discard_derived(str(file.file.name), file.attempt)
         record = _record_of(file, error, lease.type)
     except BaseException:
         # The worker was told to stop, and its time is over: another one is to have the file at once.
@@ -170,7 +171,8 @@ def _process(file: File, lease: "Lease") -> tuple[Outcome, dict[str, dict[str, A
     )
     if lease.lost:
         raise ClaimLost
-    storage.keep_only(workdir, {item.path.name for item in outcome.derived})
+    if outcome.derived:
+        storage.keep_only(workdir, {item.path.name for item in outcome.derived})
     derived = {
         item.name: {"attempt": file.attempt, "file": item.path.name, "content_type": item.content_type}
         for item in outcome.derived
@@ -179,14 +181,25 @@ def _process(file: File, lease: "Lease") -> tuple[Outcome, dict[str, dict[str, A
 
 
 def _publish(file: File) -> None:
-    """Tell the feed; what cannot be told now is told by the sweep."""
-    if publish.pending(file):
-        try:
-            with connected():
-                lifecycle.published(file)
-        except DatabaseAway:
-            logger.warning("it is told, and cannot be noted: the database is away")
+    """Tell the feed, and note it; what cannot be told now is told by the sweep."""
+    if _tell(file):
+        _note(file)
+
+
+def _tell(file: File) -> bool:
+    """Whether the feed was told, so that the row's next change need not carry it along."""
+    told = publish.pending(file)
+    if told:
         file.pending = None
+    return told
+
+
+def _note(file: File) -> None:
+    try:
+        with connected():
+            lifecycle.published(file)
+    except DatabaseAway:
+        logger.warning("it is told, and cannot be noted: the database is away")
 
 
 @dataclasses.dataclass
@@ -200,11 +213,16 @@ class Lease:
     # A file that is done before the first report is due has none.
     reported_at: float = dataclasses.field(default_factory=time.monotonic)
     percent: int = 0
+    unnoted: bool = False  # the feed was told of the claim; of a file that is done soon its outcome notes that too
 
     @property
     def beat_seconds(self) -> float:
-        """How often to renew: two beats may be missed."""
-        return float(settings.FILEWIRE_LEASE_SECONDS) / 3
+        """How often to renew: two beats may be missed. The first comes soon where there is something to note."""
+        return NOTE_SECONDS if self.unnoted else float(settings.FILEWIRE_LEASE_SECONDS) / 3
+
+    def begun(self) -> None:
+        """Tell of the claim while the child is at work already."""
+        self.unnoted = _tell(self.file)
 
     def found(self, detected: Detected) -> None:
         """Note what the file is, for whatever is recorded of it. Raises ProcessingFailed when such are not taken."""
@@ -214,6 +232,7 @@ class Lease:
 
     def renew(self) -> None:
         """Hold the file for another lease. Raises ClaimLost, which ends the child."""
+        self._note()
         self._hold(partial(lifecycle.renew, self.file))
 
     def report(self, percent: int) -> None:
@@ -224,10 +243,16 @@ class Lease:
         self.reported_at, self.percent = now, percent
         if not self._hold(partial(lifecycle.progress, self.file, percent)):
             return
+        self._note()
         if self.file.pending:  # the feed was away; what happened first is told first
             _publish(self.file)
         if not self.file.pending:
             publish.progress(self.file)
+
+    def _note(self) -> None:
+        if self.unnoted:
+            self.unnoted = False
+            _note(self.file)
 
     def _hold(self, update: Callable[[], bool]) -> bool:
         """Whether the row was updated; not when the database is away, which may pass before the lease does."""

@@ -8,7 +8,8 @@ It is told of a file by one JSON line on its socket, with the descriptor of a se
 the child's. The child writes JSON lines to that one: `found`, `progress`, `settled` (what stands should its next step
 take too long, or too much memory), and at last `done`, `failed`, `fault` or `error`. When the child has ended, its
 parent writes how: `{"status", "reason", "peak_bytes"}`. Anything said to the sandbox meanwhile, and the end of its
-socket, means that nobody wants the file's outcome any more.
+socket, means that nobody wants the child any more. Between two files `ahead` has it fork the next one's child, which
+a file then need not wait for.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ from apps.processing.detect import Detected
 Work = Callable[[Task, Callable[[Detected], None], Callable[[int], None], Settle], Outcome]
 
 REQUEST_BYTES: Final = 64 * 1024
+NICE: Final = 5  # a stranger's file yields to those who take files in and keep the record
+AHEAD: Final = b"ahead\n"
+STOP: Final = b"stop\n"
 TRACE_CHARACTERS: Final = 8000
 LINGER_SECONDS: Final = 0.001
 BALLAST_BYTES: Final = 4 * 1024 * 1024  # given up when memory is over, so that this can still be said
@@ -64,18 +68,24 @@ def main(descriptor: int, entry: str) -> None:
     if missing := confinement.missing():
         print(f"this system cannot keep a child from {missing}: see docs/guarantees.md", file=sys.stderr, flush=True)
     wake = _wake_at_ends()
-    gc.collect()
-    gc.freeze()  # what is there now is never collected, so that children share its pages
     with socket.socket(fileno=descriptor) as control:
+        nursery = _Nursery(control, wake, work, readable)
+        gc.collect()
+        gc.freeze()  # what is there now is never collected, so that children share its pages
+        nursery.fork_ahead()
         while (request := _receive(control)) is not None:
-            order, theirs = request
-            answer = _serve(control, wake, order, theirs, work, readable)
-            control.sendall(json.dumps(answer).encode() + b"\n")
+            line, theirs = request
+            if theirs is not None:
+                answer = _serve(control, wake, line, theirs, nursery)
+                control.sendall(json.dumps(answer).encode() + b"\n")
+            elif line.endswith(AHEAD):
+                nursery.fork_ahead()
 
 
 def _wake_at_ends() -> int:
     """A descriptor that can be read when a child has ended."""
     wake, waking = os.pipe()
+    os.set_blocking(wake, False)
     os.set_blocking(waking, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
@@ -94,8 +104,8 @@ def _libraries(module: str) -> list[Path]:
     return sorted(path for path in every if not any(parent in every for parent in path.parents))
 
 
-def _receive(control: socket.socket) -> tuple[dict[str, Any], int] | None:
-    """The next file's order and the descriptor of its child's socket; None when there will be no more."""
+def _receive(control: socket.socket) -> tuple[bytes, int | None] | None:
+    """The last line that was said, and the descriptor of a child's socket where it is an order; None at the end."""
     data, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
     while data and not data.endswith(b"\n"):
         more = control.recv(REQUEST_BYTES)
@@ -104,28 +114,70 @@ def _receive(control: socket.socket) -> tuple[dict[str, Any], int] | None:
         data += more
     if not data:
         return None
-    if not descriptors:  # a word that came too late to stop the file before
-        return _receive(control)
-    return json.loads(data.splitlines()[-1]), descriptors[0]
+    # A `stop` before it came too late for the file before.
+    return data.splitlines(keepends=True)[-1], descriptors[0] if descriptors else None
 
 
-def _serve(
-    control: socket.socket, wake: int, order: dict[str, Any], theirs: int, work: Work, readable: confinement.Trees
-) -> dict[str, Any]:
+class _Nursery:
+    """Where children are forked, one ahead of its file where there is time for that."""
+
+    def __init__(self, control: socket.socket, wake: int, work: Work, readable: confinement.Trees) -> None:
+        self._control = control
+        self._wake = wake
+        self._work = work
+        self._readable = readable
+        self._ahead: tuple[int, socket.socket] | None = None
+
+    def fork_ahead(self) -> None:
+        """Have a child that waits for its order."""
+        if self._ahead is None:
+            self._ahead = self._fork()
+
+    def put_to_work(self, line: bytes, theirs: int) -> int:
+        """The process id of the child that was given this order."""
+        if self._ahead is not None:
+            (pid, orders), self._ahead = self._ahead, None
+            with orders, contextlib.suppress(OSError):
+                _order(orders, line, theirs)
+                return pid
+            _kill(pid)  # it is dead already: whoever lacked memory took the first to go
+            os.waitpid(pid, 0)
+        pid, orders = self._fork()
+        with orders, contextlib.suppress(OSError):  # how it ended is told in a moment
+            _order(orders, line, theirs)
+        return pid
+
+    def _fork(self) -> tuple[int, socket.socket]:
+        parent = os.getpid()
+        orders, theirs = socket.socketpair()
+        with theirs:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    for mine in (self._control, orders):
+                        mine.close()
+                    os.close(self._wake)
+                    _child(parent, theirs, self._work, self._readable)
+                finally:
+                    os._exit(1)  # whatever it met, it never goes on as its parent
+        with contextlib.suppress(OSError):  # the child does the same: whoever is first
+            os.setpgid(pid, pid)
+        return pid, orders
+
+
+def _order(orders: socket.socket, line: bytes, theirs: int) -> None:
+    """Pass an order on. Raises OSError when nobody takes it."""
+    sent = socket.send_fds(orders, [line], [theirs])
+    if sent < len(line):  # whoever has it all may have closed already, and even nothing would be too much then
+        orders.sendall(line[sent:])
+
+
+def _serve(control: socket.socket, wake: int, line: bytes, theirs: int, nursery: _Nursery) -> dict[str, Any]:
     """Have a child do the work, and say how it ended."""
-    limits = Limits(**order["limits"])
+    limits = Limits(**json.loads(line)["limits"])
     ends_at = time.monotonic() + limits.seconds
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            control.close()
-            _child(parent, theirs, order["task"], limits, work, readable)
-        finally:
-            os._exit(1)  # whatever it met, it never goes on as its parent
+    pid = nursery.put_to_work(line, theirs)
     os.close(theirs)
-    with contextlib.suppress(OSError):  # the child does the same: whoever is first
-        os.setpgid(pid, pid)
     reason = ""
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
@@ -147,7 +199,8 @@ def _await_end(control: socket.socket, wake: int, ends_at: float) -> str:
     sockets: list[Any] = [wake, control]
     ready, _, _ = select.select(sockets, [], [], max(0.0, ends_at - time.monotonic()))
     if wake in ready:
-        os.read(wake, 4096)
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 4096)
         return ""
     return "unwanted" if ready else "timeout"
 
@@ -173,24 +226,29 @@ class _Voice:
             data = data[os.write(self._descriptor, data) :]
 
 
-def _child(
-    parent: int, descriptor: int, order: dict[str, Any], limits: Limits, work: Work, readable: confinement.Trees
-) -> None:
-    """Work on the file within the limits, say how it went, and end."""
-    voice = _Voice(descriptor)
+def _child(parent: int, orders: socket.socket, work: Work, readable: confinement.Trees) -> None:
+    """Be ready, wait for the order, work on its file within the limits, say how it went, and end."""
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    os.close(signal.set_wakeup_fd(-1))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _be_quiet()
+    confinement.die_with_parent(parent)
+    confinement.be_first_to_go()
+    os.nice(NICE)
+    cage = confinement.Cage(readable)
     ballast = mmap.mmap(-1, BALLAST_BYTES)  # taken, and not touched
+    with orders:
+        request = _receive(orders)
+    if request is None or request[1] is None:
+        return
+    asked, voice = json.loads(request[0]), _Voice(request[1])
+    limits, order = Limits(**asked["limits"]), asked["task"]
     try:
-        with contextlib.suppress(OSError):
-            os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _be_quiet()
-        confinement.die_with_parent(parent)
-        confinement.be_first_to_go()
         paths = {"path": Path(order["path"]), "workdir": Path(order["workdir"])}
         task = Task(**{**order, **paths})
         confinement.limit(limits)  # first: once confined, it cannot change its limits
-        confinement.confine(readable=readable, file=task.path, writable=task.workdir)
+        cage.shut(file=task.path, writable=task.workdir)
         outcome = work(
             task,
             lambda detected: voice.say(found=asdict(detected)),

@@ -97,6 +97,22 @@ def test_what_waits_is_sent_once_and_noted(dispatcher):
     assert len(messages()) == len(events()) == 3
 
 
+def test_what_a_worker_claims_at_once_is_not_touched_again(dispatcher, monkeypatch):
+    """A free worker has it before it is noted that it was sent; the claim says so too."""
+    file = a_file()
+    claimed = []
+
+    def pace(_: float) -> None:
+        claimed.append(lifecycle.claim(file.id, 1))
+
+    monkeypatch.setattr(time, "sleep", pace)
+    assert dispatcher.send() == 1
+    row = File.objects.get(id=file.id)
+    assert (row.status, row.version, row.pending) == ("processing", claimed[0].version, claimed[0].pending)
+    assert row.dispatched_at is not None
+    assert dispatcher.send() == 0
+
+
 def test_a_message_says_which_task_and_nothing_of_the_file(dispatcher):
     """The message has ids and numbers alone, under an id that names the attempt."""
     file = a_file(name="secret.txt")

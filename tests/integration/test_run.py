@@ -54,6 +54,7 @@ class InThisProcess:
         self._processor = processor
 
     def process(self, task, limits, listener) -> Outcome:
+        listener.begun()
         detected = detect.detect(task.path)
         listener.found(detected)
         job = Job(
@@ -61,6 +62,9 @@ class InThisProcess:
             sha256=task.sha256, workdir=task.workdir, report=listener.report,
         )  # fmt: skip
         return self._processor(job)
+
+    def rest(self) -> None:
+        """There is no child."""
 
 
 def process_with(monkeypatch, processor) -> None:
@@ -448,6 +452,31 @@ def test_the_heartbeat_renews_the_lease(settings):
         assert row(file).lease_expires_at > timezone.now()
         (workdir / "go").touch()
     assert row(file).status == "processed"
+
+
+@pytest.mark.usefixtures("hostile")
+def test_that_the_claim_was_told_is_noted_before_long():
+    """While the child works, and not by a renewal of the lease, which is due much later."""
+    file = a_file(name="wait")
+    with attempted(file) as workdir:
+        until_now(lambda: row(file).pending is None)
+        assert row(file).status == "processing"
+        assert types(file) == ["file.queued", "file.processing"]
+        (workdir / "go").touch()
+    assert types(file) == ["file.queued", "file.processing", "file.processed"]
+
+
+def test_the_outcome_of_a_file_that_is_done_soon_notes_its_claim_too(monkeypatch):
+    """Both events are told, each once, and one statement is spared."""
+    noted = []
+    published = lifecycle.published
+    monkeypatch.setattr(lifecycle, "published", lambda file: (noted.append(file.status), published(file)))
+    process_with(monkeypatch, lambda job: Outcome(result={}))
+    file = a_file()
+    run.attempt(file.id, 1)
+    assert types(file) == ["file.queued", "file.processing", "file.processed"]
+    assert noted == ["processed"]
+    assert row(file).pending is None
 
 
 @pytest.mark.usefixtures("hostile")

@@ -156,6 +156,13 @@ def do_linger(task, found, report) -> Outcome:
     return Outcome(result={"left": left})
 
 
+def do_overstay(task, found, report) -> Outcome:
+    """Say the last word, and stay."""
+    os.write(_voice(), b'{"done": {"result": {"pid": %d}, "derived": []}}\n' % os.getpid())
+    time.sleep(3600)
+    raise AssertionError
+
+
 def do_link(task, found, report) -> Outcome:
     made = task.workdir / "link"
     made.symlink_to(SECRET)

@@ -31,8 +31,12 @@ class Listening:
         self.types: list[Detected] = []
         self.percents: list[int] = []
         self.beats = 0
+        self.began = 0
         self.fault: Exception | None = None
         self.reported = threading.Event()
+
+    def begun(self) -> None:
+        self.began += 1
 
     def found(self, detected: Detected) -> None:
         self.types.append(detected)
@@ -112,6 +116,63 @@ def test_every_file_has_a_child_of_its_own(hostile, task, listening, monkeypatch
     assert len({result["pid"] for result in found}) == 3
     assert all(result["group"] == result["pid"] != os.getpgrp() for result in found)
     assert not {"SECRET_KEY", "DATABASE_URL", "REDIS_URL"} & set(found[0]["environment"])
+
+
+def children(isolation: Isolation) -> list[int]:
+    """The process ids of the sandbox's children that live."""
+    found = psutil.Process(isolation.start()._process.pid).children()
+    return [each.pid for each in found if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def until(condition, seconds: float = 10.0) -> None:
+    """Return once it is true."""
+    ends_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends_at
+        time.sleep(0.005)
+
+
+def test_the_next_child_is_at_hand(hostile, task, listening):
+    """It is forked while nothing is to be done, serves the next file, and is one at most."""
+    hostile.process(task("pid"), LIMITS, listening)
+    hostile.rest()
+    hostile.rest()
+    until(lambda: children(hostile))
+    (ahead,) = children(hostile)
+    assert hostile.process(task("pid"), LIMITS, listening).result["pid"] == ahead
+    assert children(hostile) == []
+
+
+def test_a_child_that_dies_before_its_file_is_not_missed(hostile, task, listening):
+    """The kernel may take it when memory is over: the file gets another."""
+    hostile.rest()
+    until(lambda: children(hostile))
+    (ahead,) = children(hostile)
+    os.kill(ahead, signal.SIGKILL)
+    until(lambda: not children(hostile))
+    assert hostile.process(task("pid"), LIMITS, listening).result["pid"] != ahead
+
+
+def test_a_last_word_without_files_is_enough(hostile, task, listening):
+    """Nobody waits for the child's end, and it comes at once."""
+    began = time.monotonic()
+    stayed = hostile.process(task("overstay"), LIMITS, listening).result["pid"]
+    assert time.monotonic() - began < 5
+    hostile.rest()
+    until(lambda: not psutil.pid_exists(stayed))
+    assert listening.began == 1
+
+
+def test_what_the_listener_raises_at_the_beginning_ends_the_child(hostile, task, listening, monkeypatch):
+    """It goes through, and the child is gone."""
+
+    def begun() -> None:
+        raise LookupError("the claim is lost")
+
+    monkeypatch.setattr(listening, "begun", begun)
+    with pytest.raises(LookupError):
+        hostile.process(task("sleep"), LIMITS, listening)
+    assert children(hostile) == []
 
 
 def test_a_fault_of_the_file_is_its_failure(hostile, task, listening):
