@@ -7,17 +7,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from django.db.models import Q
+import orjson
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
 from django.utils.dateparse import parse_datetime
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
-from apps.files.document import COLUMNS
+from apps.files.document import COLUMNS, Row
 from apps.files.ids import floor_id
 from apps.files.models import File, Status
 from apps.processing import plugins
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
+
+# The columns of JSON, the last ones of a row, are read as the database's text: orjson takes a third of the time that
+# Django's field takes to make values of it.
+PLAIN, JSON = COLUMNS[:-3], COLUMNS[-3:]
+# What every page is a part of, put together once and not for each.
+ROWS = File.objects.annotate(
+    untold=Q(pending__isnull=False), **{f"{name}_text": Cast(name, TextField()) for name in JSON}
+).values_list(*PLAIN, *(f"{name}_text" for name in JSON), "untold")
 
 
 class Query(Protocol):
@@ -59,12 +69,12 @@ class Listing:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FilePage:
-    """One page's rows as `values(*COLUMNS)`, newest first, and where the pages beside it begin.
+    """One page's rows as `values_list(*COLUMNS)`, newest first, and where the pages beside it begin.
 
     `untold` where a row has changed and no event has said so yet.
     """
 
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[Row]
     next: Place | None
     previous: Place | None
     untold: bool
@@ -154,13 +164,12 @@ def asked(query: Query) -> Listing:
 
 def page(listing: Listing) -> FilePage:
     """One page, by the primary key's order: as quick at the end of a million rows as at the beginning."""
-    rows = File.objects.filter(listing.where).annotate(untold=Q(pending__isnull=False))
+    rows = ROWS.filter(listing.where)
     place = listing.place
     backwards = place is not None and place.backwards
     if place is not None:
         rows = rows.filter(id__gt=place.file_id) if backwards else rows.filter(id__lt=place.file_id)
-    ordered = rows.order_by("id" if backwards else "-id").values(*COLUMNS, "untold")
-    found = list(ordered[: listing.page_size + 1])
+    found = list(rows.order_by("id" if backwards else "-id")[: listing.page_size + 1])
     more = len(found) > listing.page_size
     del found[listing.page_size :]
     if backwards:
@@ -169,12 +178,19 @@ def page(listing: Listing) -> FilePage:
     has_next, has_previous = (True, more) if backwards else (more, place is not None)
     if not found:
         return FilePage(rows=[], next=None, previous=None, untold=False)
+    untold = any(row[-1] for row in found)
+    whole = [(*row[: len(PLAIN)], *map(_value, row[len(PLAIN) : -1])) for row in found]
     return FilePage(
-        rows=found,
-        next=Place(file_id=found[-1]["id"], backwards=False) if has_next else None,
-        previous=Place(file_id=found[0]["id"], backwards=True) if has_previous else None,
-        untold=any(row["untold"] for row in found),
+        rows=whole,
+        next=Place(file_id=whole[-1][0], backwards=False) if has_next else None,
+        previous=Place(file_id=whole[0][0], backwards=True) if has_previous else None,
+        untold=untold,
     )
+
+
+def _value(text: str | None) -> Any:
+    """What a cell of JSON stands for."""
+    return None if text is None else orjson.loads(text)
 
 
 def link(url: str, query: Query, place: Place | None) -> str | None:

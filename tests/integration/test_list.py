@@ -135,6 +135,32 @@ async def test_one_page_is_one_query_without_offset():
         assert "COUNT" not in sent[0]
 
 
+FULL = {
+    "name": "Gr\u00fc\u00dfe \u2603 \U0001f600.csv", "size": 2**40, "content_type": "text/csv",
+    "declared_content_type": "text/x", "kind": Kind.TABLE, "sha256": "ab" * 32, "processed": True,
+    "status": Status.PROCESSED, "progress": 100, "attempt": 3,
+    "uploaded_at": START + timedelta(microseconds=7), "processed_at": START + timedelta(seconds=61),
+    "result": {
+        "zz": [1, -0.5, 1.0, 1e-7, 1e16, 2**53, True, None, {}, []], "a": {"\u00fc \"\\/\n\x1f\x7f": "\U0001f600 %s %"},
+    },
+    "derived": {"thumbnail": {"attempt": 3, "file": "t.webp", "content_type": "image/webp"}, "text": {}},
+}  # fmt: skip
+BROKEN = {"status": Status.FAILED, "error": {"code": "table_broken", "detail": "It is \u201cbroken\u201d."}}
+
+
+@pytest.mark.parametrize("changes", [{}, FULL, BROKEN, {"result": {}}], ids=["new", "full", "failed", "empty"])
+async def test_a_file_in_the_list_is_the_file_itself(changes):
+    """Byte for byte the document that `GET /files/<id>/` gives, which is made of the model: all of it, or none yet."""
+    file = row(START, **changes)
+    await File.objects.abulk_create([file])
+    async with http_client() as client:
+        alone = (await client.get(f"/files/{file.id}/")).content
+        assert (await client.get("/files/")).content == b'{"next":null,"previous":null,"results":[%s]}' % alone
+        found = (await client.get("/files/")).json()["results"][0]
+    for name in ("name", "size", "content_type", "kind", "sha256", "status", "attempt", "result", "error"):
+        assert found[name] == getattr(file, name)
+
+
 # --- filters -------------------------------------------------------------------------------------------------
 
 
