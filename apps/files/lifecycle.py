@@ -113,10 +113,16 @@ def recorded(ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
     return set(File.everything.filter(id__in=list(ids)).values_list("id", flat=True))
 
 
-def attempts_of(ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[int, str]]:
-    """The attempt and the status of each of these ids that is in the database, hidden or not."""
-    rows = File.everything.filter(id__in=list(ids)).values_list("id", "attempt", "status")
-    return {file_id: (attempt, status) for file_id, attempt, status in rows}
+def derived_by(ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """The first attempt whose derived files may be wanted, of each of these ids that is in the database, hidden or not.
+
+    That of the row, or, where it has ended and left none, the next.
+    """
+    rows = File.everything.filter(id__in=list(ids)).values_list("id", "attempt", "status", "derived")
+    return {
+        file_id: attempt + (status == Status.FAILED or (status == Status.PROCESSED and not derived))
+        for file_id, attempt, status, derived in rows
+    }
 
 
 def done_after(file_id: uuid.UUID | None, older_than_seconds: float, limit: int) -> list[File]:

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.files import ids
+from apps.files.fields import DocumentField
 from apps.files.storage import BlobStorage
 
 
@@ -64,16 +65,16 @@ class File(models.Model):
     progress = models.PositiveSmallIntegerField(default=0)
     attempt = models.PositiveIntegerField(default=1)
     processed_at = models.DateTimeField(null=True, blank=True)
-    result = models.JSONField(null=True, blank=True)
-    derived = models.JSONField(default=dict, blank=True)
-    error = models.JSONField(null=True, blank=True)
+    result = DocumentField(null=True, blank=True)
+    derived = DocumentField(default=dict, blank=True)
+    error = DocumentField(null=True, blank=True)
 
     # The request that brought the file, for the log lines of its whole life.
     request_id = models.CharField(max_length=64, blank=True, editable=False)
     # Grows by one with every transition: the fence of each conditional update, and the number of its event.
     version = models.PositiveIntegerField(default=1, editable=False)
     # The feed's outbox: events of this row that are not known to be published. Null when there are none.
-    pending = models.JSONField(null=True, blank=True, editable=False)
+    pending = DocumentField(null=True, blank=True, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
     # The queue's outbox: when this attempt was last sent to the broker. Null until then.
     dispatched_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import orjson
+
 from apps.processing import plugins
 from apps.processing.confinement import Limits
 from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed, Task
@@ -39,6 +41,7 @@ SAID_BYTES: Final = 2 * 1024 * 1024  # of all a child may say
 DETAIL_CHARACTERS: Final = 500
 DERIVED_FILES: Final = 16
 SETTLED_SECONDS: Final = 60.0  # that a step may be given
+BEGIN_SECONDS: Final = 30.0  # for a child to say that it has its file; one that does not hangs, whatever the file is
 GRACE_SECONDS: Final = 5.0  # for the sandbox to notice what its own clock tells it
 STOP_SECONDS: Final = 2.0
 NEAR: Final = 0.6  # a child that died by a signal with this much of its memory taken died of that
@@ -93,6 +96,7 @@ class Heard:
     settled: dict[str, Any] | None = None
     """What stands should it not come to an end of its own: its words, since its files are looked at when it is dead."""
     settled_at: float = math.inf
+    begun: bool = False
     said_bytes: int = 0
     unread: bytearray = field(default_factory=bytearray)
     over: bool = False
@@ -249,16 +253,20 @@ def _listen(
     Raises ChildLost, and what it is told.
     """
     ends_at = time.monotonic() + limits.seconds + GRACE_SECONDS
+    begins_at = time.monotonic() + BEGIN_SECONDS
     beat_at = time.monotonic() + listener.beat_seconds
     while True:
         now = time.monotonic()
+        if now >= begins_at and not heard.begun:
+            raise ChildLost
         if now >= ends_at:  # the sandbox is as silent as its child
             raise ProcessingFailed("processing_timeout")
         if now >= beat_at:
             listener.renew()
             beat_at = time.monotonic() + listener.beat_seconds
+        due = (ends_at, beat_at, heard.settled_at, math.inf if heard.begun else begins_at)
         speaking = [sandbox.control] if heard.over else [ours, sandbox.control]
-        ready, _, _ = select.select(speaking, [], [], max(0.0, min(ends_at, beat_at, heard.settled_at) - now))
+        ready, _, _ = select.select(speaking, [], [], max(0.0, min(due) - now))
         if not ready and time.monotonic() >= heard.settled_at:  # and it has said nothing that we did not come to hear
             return None
         if ours in ready:
@@ -291,8 +299,8 @@ def _messages(ours: socket.socket, heard: Heard) -> Iterator[dict[str, Any]]:
         line = bytes(heard.unread[:end])
         del heard.unread[: end + 1]
         try:
-            message = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            message = orjson.loads(line)  # what is kept of it can be written again, by the same
+        except ValueError as error:
             raise Untrustworthy("it spoke no JSON") from error
         if not isinstance(message, dict):
             raise Untrustworthy("it spoke no object")
@@ -304,6 +312,8 @@ def _take(message: dict[str, Any], heard: Heard, task: Task, listener: Listener)
     if heard.outcome is not None or heard.error is not None:
         raise Untrustworthy("it spoke after its last word")
     match message:
+        case {"begun": True}:
+            heard.begun = True
         case {"progress": int(percent)}:
             listener.report(max(0, min(100, percent)))
         case {"found": {"content_type": str(content_type), "kind": str(kind)}}:

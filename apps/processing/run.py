@@ -58,9 +58,8 @@ def attempt(file_id: uuid.UUID, number: int) -> None:
             logger.info("attempt %d is %s after %.3f s", number, file.status, time.monotonic() - began)
         else:
             logger.info("attempt %d was taken from us; its outcome is dropped", number)
-        isolation.rest()
-        if not ours or not file.derived:  # whoever might have left something there is gone now
             storage.discard_derived(str(file.file.name), number)
+        isolation.rest()
 
 
 def _claimed(file_id: uuid.UUID, number: int) -> File | None:
@@ -85,6 +84,7 @@ def _work(file: File) -> bool:
     except ClaimLost:
         return False
     except Exception as error:
+        storage.discard_derived(str(file.file.name), file.attempt)
         record = _record_of(file, error, lease.type)
     except BaseException:
         # The worker was told to stop, and its time is over: another one is to have the file at once.
@@ -171,8 +171,7 @@ def _process(file: File, lease: "Lease") -> tuple[Outcome, dict[str, dict[str, A
     )
     if lease.lost:
         raise ClaimLost
-    if outcome.derived:
-        storage.keep_only(workdir, {item.path.name for item in outcome.derived})
+    storage.keep_only(workdir, {item.path.name for item in outcome.derived})
     derived = {
         item.name: {"attempt": file.attempt, "file": item.path.name, "content_type": item.content_type}
         for item in outcome.derived

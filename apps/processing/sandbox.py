@@ -5,11 +5,11 @@ secret and no thread, so that a fork is quick and safe and a child has nothing t
 processors, so that a child need not. One child works on one file and is never used again.
 
 It is told of a file by one JSON line on its socket, with the descriptor of a second socket beside it, which becomes
-the child's. The child writes JSON lines to that one: `found`, `progress`, `settled` (what stands should its next step
-take too long, or too much memory), and at last `done`, `failed`, `fault` or `error`. When the child has ended, its
-parent writes how: `{"status", "reason", "peak_bytes"}`. Anything said to the sandbox meanwhile, and the end of its
-socket, means that nobody wants the child any more. Between two files `ahead` has it fork the next one's child, which
-a file then need not wait for.
+the child's. The child writes JSON lines to that one: `begun`, `found`, `progress`, `settled` (what stands should its
+next step take too long, or too much memory), and at last `done`, `failed`, `fault` or `error`. When the child has
+ended, its parent writes how: `{"status", "reason", "peak_bytes"}`. Anything said to the sandbox meanwhile, and the end
+of its socket, means that nobody wants the child any more. Between two files `ahead` has it fork the next one's child,
+which a file then need not wait for.
 """
 
 from __future__ import annotations
@@ -245,6 +245,7 @@ def _child(parent: int, orders: socket.socket, work: Work, readable: confinement
     asked, voice = json.loads(request[0]), _Voice(request[1])
     limits, order = Limits(**asked["limits"]), asked["task"]
     try:
+        voice.say(begun=True)
         paths = {"path": Path(order["path"]), "workdir": Path(order["workdir"])}
         task = Task(**{**order, **paths})
         confinement.limit(limits)  # first: once confined, it cannot change its limits

@@ -20,7 +20,7 @@ from apps.events import publish
 from apps.files import home, idempotency, lifecycle, storage
 from apps.files.context import about
 from apps.files.errors import BytesMissing, FileBusy, FileMissing
-from apps.files.models import File, Status
+from apps.files.models import File
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Sweeper:
             found = storage.found_in(shard, settings.FILEWIRE_ORPHAN_SECONDS)
             looked_at += len(found)
             old = [item for item in found if item.age_seconds > settings.FILEWIRE_ORPHAN_SECONDS]
-            known = lifecycle.attempts_of({item.file_id for item in old}) if old else {}
+            known = lifecycle.derived_by({item.file_id for item in old}) if old else {}
             for item in old:
                 if _is_orphan(item, known.get(item.file_id)):
                     logger.warning("bytes without a row are removed", extra={"file_id": str(item.file_id)})
@@ -146,11 +146,8 @@ class Sweeper:
                 continue
 
 
-def _is_orphan(item: storage.Found, row: tuple[int, str] | None) -> bool:
-    """Whether nobody will ever look at it again, given the attempt and the status of the row of its id."""
-    if row is None:
+def _is_orphan(item: storage.Found, wanted_from: int | None) -> bool:
+    """Whether nobody will ever look at it again, given the attempt from which derived files of its id may be wanted."""
+    if wanted_from is None:  # there is no row
         return True
-    attempt, status = row
-    if item.attempt is None:
-        return False
-    return item.attempt < attempt or (item.attempt == attempt and status == Status.FAILED)
+    return item.attempt is not None and item.attempt < wanted_from

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -189,8 +190,21 @@ def sandboxes(running: Service) -> list[psutil.Process]:
 
 
 def working(running: Service) -> list[psutil.Process]:
-    """The children that work on a file just now."""
-    return [child for sandbox in sandboxes(running) for child in sandbox.children()]
+    """The children that work on a file just now: they are confined; those that wait for one are not."""
+    return [
+        child
+        for sandbox in sandboxes(running)
+        for child in sandbox.children()
+        if seccomp_filters(child) > seccomp_filters(sandbox)
+    ]
+
+
+def seccomp_filters(process: psutil.Process) -> int:
+    """How many filters its system calls pass; none when it has gone."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"Seccomp_filters:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+        return int(found[1]) if found else 0
+    return 0
 
 
 def is_stopped(process: psutil.Process) -> bool:

@@ -141,7 +141,8 @@ FULL = {
     "status": Status.PROCESSED, "progress": 100, "attempt": 3,
     "uploaded_at": START + timedelta(microseconds=7), "processed_at": START + timedelta(seconds=61),
     "result": {
-        "zz": [1, -0.5, 1.0, 1e-7, 1e16, 2**53, True, None, {}, []], "a": {"\u00fc \"\\/\n\x1f\x7f": "\U0001f600 %s %"},
+        "zz": [1, -0.5, 1.0, 1e-7, 1e16, 2.9e21, -1e300, 2**53, True, None, {}, []],
+        "a": {"\u00fc \"\\/\n\x1f\x7f": "\U0001f600 %s %"},
     },
     "derived": {"thumbnail": {"attempt": 3, "file": "t.webp", "content_type": "image/webp"}, "text": {}},
 }  # fmt: skip

@@ -84,7 +84,9 @@ def test_bytes_without_a_row_are_removed_when_they_are_old(sweeper, stored, monk
 
 
 def test_what_dead_attempts_derived_is_removed(sweeper, monkeypatch):
-    """Of an earlier attempt, of a failed one, of a file that is gone; never of the attempt that stands or runs."""
+    """Of an earlier attempt, a failed one, one that made nothing, a file that is gone; never of one that stands or
+    runs.
+    """
     file = done()
     key = str(file.file.name)
     lifecycle.requeue(file.id)
@@ -96,6 +98,10 @@ def test_what_dead_attempts_derived_is_removed(sweeper, monkeypatch):
     assert failed
     assert lifecycle.fail(failed, code="image_broken", detail="")
     left = storage.workdir(str(failed.file.name), 1)
+    idle = lifecycle.claim(a_file(b"nothing\n").id, 1)
+    assert idle
+    assert lifecycle.complete(idle, **{**DONE, "derived": {}})
+    empty = storage.workdir(str(idle.file.name), 1)
     gone = ids.new_id(timezone.now())
     nobodys = storage.workdir(storage.key_of(gone), 3)
     age(working, monkeypatch)
@@ -103,6 +109,7 @@ def test_what_dead_attempts_derived_is_removed(sweeper, monkeypatch):
     assert working.joinpath("half").exists()
     assert not storage.derived_path(key, 1, "made.txt").exists()
     assert not left.exists()
+    assert not empty.exists()
     assert not nobodys.parent.exists()
 
 

@@ -53,7 +53,7 @@ WEBP_QUALITY: Final = 80
 WEBP_METHOD: Final = 0
 """Encoder effort 0..6. 2 takes twice the time for a tenth less, 4 four times for a sixth."""
 
-PLACEHOLDER_PIXELS: Final = 32
+PLACEHOLDER_PIXELS: Final = 16
 PLACEHOLDER_COMPONENTS: Final = 4, 3
 """A BlurHash of 28 characters: https://blurha.sh"""
 

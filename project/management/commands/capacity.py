@@ -13,7 +13,7 @@ from project.capacity.model import Demand, Deployment, plan
 from project.capacity.notation import BadInput
 
 DEFAULT = Deployment()
-MOST = 1e9
+MOST, LEAST = 1e9, 1e-6
 
 
 class Command(BaseCommand):
@@ -67,14 +67,17 @@ def demanded(options: dict[str, Any], measured: costs.Costs) -> Demand:
         return notation.number(options[name], _option(name), maximum=MOST)
 
     uploads = rate("uploads_per_second")
-    if not uploads:
-        raise BadInput("--uploads-per-second must be more than 0")
+    if uploads < LEAST:
+        raise BadInput(f"--uploads-per-second must be at least {LEAST:g}")
     retention = options["retention_days"]
-    sizes = options["mean_size"]
+    mix = notation.mix(options["mix"], "--mix", measured.kinds)
+    sizes = notation.sizes(options["mean_size"], "--mean-size", measured.kinds) if options["mean_size"] else {}
+    if "=" in (options["mean_size"] or "") and (unused := sorted(sizes.keys() - mix.keys())):
+        raise BadInput(f"--mean-size names {', '.join(unused)}, which --mix does not")
     return Demand(
         uploads=uploads,
-        mix=notation.mix(options["mix"], "--mix", measured.kinds),
-        sizes=notation.sizes(sizes, "--mean-size", measured.kinds) if sizes else {},
+        mix=mix,
+        sizes=sizes,
         readers=_whole(options, "readers", minimum=0),
         feeds=_whole(options, "feeds"),
         polls=rate("polls_per_second"),

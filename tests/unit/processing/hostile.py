@@ -178,6 +178,17 @@ def do_lie(task, found, report) -> Outcome:
     raise AssertionError
 
 
+def do_exaggerate(task, found, report) -> Outcome:
+    """Numbers that no database keeps."""
+    os.write(_voice(), b'{"done": {"result": {"%s": 1e999}, "derived": []}}\n')
+    raise AssertionError
+
+
+def do_count_on(task, found, report) -> Outcome:
+    """An integer that JSON has, and orjson does not write."""
+    return Outcome(result={"count": 10**30})
+
+
 def do_babble(task, found, report) -> Outcome:
     os.write(_voice(), b"\xff\xfe not JSON\n")
     raise AssertionError

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import psutil
 import pytest
 
+from apps.processing import isolation
 from apps.processing.confinement import Limits
 from apps.processing.contract import Outcome, ProcessingFailed, Task
 from apps.processing.detect import Detected
@@ -151,6 +153,20 @@ def test_a_child_that_dies_before_its_file_is_not_missed(hostile, task, listenin
     os.kill(ahead, signal.SIGKILL)
     until(lambda: not children(hostile))
     assert hostile.process(task("pid"), LIMITS, listening).result["pid"] != ahead
+
+
+@pytest.mark.parametrize("hung", ["the child", "its sandbox"])
+def test_what_hangs_before_it_has_the_file_is_lost(hostile, task, listening, monkeypatch, hung):
+    """It cannot be the file's fault: nobody waits as long as a file may take, and another attempt is made."""
+    monkeypatch.setattr(isolation, "BEGIN_SECONDS", 0.5)
+    hostile.rest()
+    until(lambda: children(hostile))
+    sandbox = hostile.start()._process.pid
+    os.kill(sandbox if hung == "its sandbox" else children(hostile)[0], signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(ChildLost):
+        hostile.process(task("well"), LIMITS, listening)
+    assert time.monotonic() - began < 10
 
 
 def test_a_last_word_without_files_is_enough(hostile, task, listening):
@@ -360,11 +376,16 @@ def test_a_child_cannot_give_out_anothers_file(hostile, task, listening):
         hostile.process(task("link"), LIMITS, listening)
 
 
-@pytest.mark.parametrize("name", ["shout", "lie", "babble", "twice", "point"])
+@pytest.mark.parametrize("name", ["shout", "lie", "babble", "exaggerate", "twice", "point"])
 def test_a_child_is_not_believed_blindly(hostile, task, listening, name):
     """Too much, no JSON, a second last word, a file that is not where it may be: not taken."""
     with pytest.raises(Untrustworthy):
         hostile.process(task(name), LIMITS, listening)
+
+
+def test_what_is_believed_can_be_sent(hostile, task, listening):
+    """A number of more than 64 bits is what it is to most readers of JSON."""
+    assert orjson.dumps(hostile.process(task("count_on"), LIMITS, listening).result) == b'{"count":1e+30}'
 
 
 def test_bytes_that_are_gone_are_told_from_a_storage_that_is_away(hostile, task, listening):

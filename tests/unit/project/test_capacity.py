@@ -231,7 +231,9 @@ def test_json_is_the_same_plan():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--uploads-per-second=0"], "must be more than 0"),
+        (["--uploads-per-second=0"], "must be at least 1e-06"),
+        (["--uploads-per-second=1e-300"], "must be at least 1e-06"),
+        (["--mix=text=1", "--mean-size=image=2MiB"], "--mean-size names image, which --mix does not"),
         (["--uploads-per-second=-1"], "must be from 0 to"),
         (["--uploads-per-second=many"], "must be a number, not 'many'"),
         (["--uploads-per-second=nan"], "must be a finite number"),
