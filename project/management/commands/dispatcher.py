@@ -1,5 +1,6 @@
 """`manage.py dispatcher`: sends what waits to the broker. `worker` runs it; a second one stands by."""
 
+import os
 import signal
 from types import FrameType
 from typing import Any
@@ -9,6 +10,8 @@ from django.core.management.base import BaseCommand
 from apps.processing.dispatch import Dispatcher
 from project import pulse
 from project.celery import app
+
+NICE = 5  # beside it on a core, whoever answers a client goes first, and the database that an answer waits for
 
 
 class Command(BaseCommand):
@@ -25,4 +28,5 @@ class Command(BaseCommand):
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
+        os.nice(NICE)
         dispatcher.run()
