@@ -84,8 +84,8 @@ async def deliver(
 
 
 def _open(path: Path) -> tuple[BinaryIO, int]:
-    stream = path.open("rb")
-    return stream, path.stat().st_size
+    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    return stream, os.fstat(stream.fileno()).st_size
 
 
 def _content_range(span: Span, size: int) -> str:

@@ -15,7 +15,12 @@ class DocumentField(models.JSONField):
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
         """What the database's text stands for."""
-        return None if value is None else orjson.loads(value)
+        if value is None:
+            return None
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:  # a part of a document, which SQLite gives as it is, and not as JSON
+            return super().from_db_value(value, expression, connection)
 
     def deconstruct(self) -> Any:
         """Migrations know it as Django's field, for the column is the same."""

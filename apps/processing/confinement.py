@@ -81,7 +81,7 @@ class Cage:
     """What takes from this process what it does not need, made ready as far as it can be before its file is known."""
 
     def __init__(self, readable: Trees) -> None:
-        """It will read these trees, besides its file."""
+        """It will read these trees, besides its file. Raises RuntimeError where the kernel refuses."""
         self._ruleset = -1
         self._filter: _Filter | None = None
         if sys.platform == "linux":
@@ -137,10 +137,12 @@ REFUSE: Final = 0x00050000 | errno.EPERM
 X32: Final = 0x40000000
 
 # Numbers of system calls, by machine: (AUDIT_ARCH, {name: number}). Refused are the network, other programs, other
-# processes, kernel interfaces that can stand in for any of them (io_uring), and raising one's own limits.
+# processes, leaving its group (which is killed with it), kernel interfaces that can stand in for any of them
+# (io_uring), and raising one's own limits.
 _REFUSED_X86_64: Final = {
     "socket": 41, "socketpair": 53, "connect": 42, "bind": 49, "listen": 50, "accept": 43, "accept4": 288,
     "execve": 59, "execveat": 322, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
+    "setpgid": 109, "setsid": 112,
     "kill": 62, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297, "pidfd_send_signal": 424,
     "pidfd_open": 434, "pidfd_getfd": 438, "io_uring_setup": 425, "bpf": 321, "perf_event_open": 298,
     "userfaultfd": 323, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161,
@@ -151,6 +153,7 @@ _REFUSED_X86_64: Final = {
 _REFUSED_AARCH64: Final = {
     "socket": 198, "socketpair": 199, "connect": 203, "bind": 200, "listen": 201, "accept": 202, "accept4": 242,
     "execve": 221, "execveat": 281, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271,
+    "setpgid": 154, "setsid": 157,
     "kill": 129, "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240, "pidfd_send_signal": 424,
     "pidfd_open": 434, "pidfd_getfd": 438, "io_uring_setup": 425, "bpf": 280, "perf_event_open": 241,
     "userfaultfd": 282, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51,
@@ -247,6 +250,8 @@ def _ruleset(libc: ctypes.CDLL, readable: Trees) -> int:
     handled = _FILE_RIGHTS_OF[min(version, 3)]
     attributes = struct.pack("<QQ", handled, 0b11) if version >= 4 else struct.pack("<Q", handled)  # and no TCP
     ruleset: int = libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    if ruleset < 0:
+        raise RuntimeError(f"Landlock: {os.strerror(ctypes.get_errno())}")
     for beneath, rights in readable.rules:
         _allow(libc, ruleset, beneath, rights)
     return ruleset

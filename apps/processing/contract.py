@@ -132,20 +132,37 @@ Settle: TypeAlias = Callable[[Outcome | ProcessingFailed, float], None]
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-def storable(value: JSON) -> JSON:
+# What is read from a row is written again, inside others: orjson writes 254 levels, and integers of 64 bits.
+_DEEPEST: Final = 64
+_INTEGERS: Final = range(-(2**63), 2**64)
+
+
+def storable(value: JSON, levels: int = _DEEPEST) -> JSON:
     """The same value as PostgreSQL `jsonb` and strict JSON take it.
 
-    Strings lose NUL and lone surrogates, NaN and the infinities become null, sequences become lists. Anything
-    that JSON has no notation for (bytes, dates) is a programming error: `TypeError`.
+    Strings lose NUL and lone surrogates, NaN and the infinities become null, integers of more than 64 bits floats,
+    sequences lists. Anything that JSON has no notation for (bytes, dates), and more than 64 levels, is a programming
+    error: `TypeError`.
     """
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return value if value in _INTEGERS else _float_of(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return _UNSTORABLE.sub("", value)
+    if not levels:
+        raise TypeError(f"a result has {_DEEPEST} levels at most")
     if isinstance(value, Mapping):
-        return {_UNSTORABLE.sub("", key): storable(item) for key, item in value.items()}
+        return {_UNSTORABLE.sub("", key): storable(item, levels - 1) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [storable(item) for item in value]
+        return [storable(item, levels - 1) for item in value]
     raise TypeError(f"{type(value).__name__} has no place in a result")
+
+
+def _float_of(value: int) -> float | None:
+    try:
+        return float(value)
+    except OverflowError:
+        return None

@@ -29,7 +29,7 @@ import orjson
 
 from apps.processing import plugins
 from apps.processing.confinement import Limits
-from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed, Task
+from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed, Task, storable
 from apps.processing.detect import Detected
 from apps.processing.sandbox import AHEAD, STOP
 
@@ -92,6 +92,8 @@ class Heard:
     """What a child has said so far."""
 
     outcome: Outcome | None = None
+    done: dict[str, Any] = field(default_factory=dict)
+    """Its words, since its files are looked at again when it is dead."""
     error: Exception | None = None
     settled: dict[str, Any] | None = None
     """What stands should it not come to an end of its own: its words, since its files are looked at when it is dead."""
@@ -102,10 +104,14 @@ class Heard:
     over: bool = False
 
     def suffices(self) -> bool:
-        """Whether this is the outcome however the child ends: it left no files, which a living child could change."""
+        """Whether nothing that the child may do matters any more; its own end tells nothing, for it left no files."""
         if self.outcome is not None:
             return not self.outcome.derived
         return isinstance(self.error, ProcessingFailed)
+
+    def stands(self) -> bool:
+        """Whether it is the outcome while the child still lives, for no files belong to it that it could change."""
+        return self.suffices() and self.settled is None
 
 
 class Sandbox:
@@ -115,6 +121,7 @@ class Sandbox:
         kept = {name: value for name, value in os.environ.items() if KEPT_VARIABLES.fullmatch(name)}
         self.control, theirs = socket.socketpair()
         self._owes = False  # it has not told yet how its last child ended
+        self.proven = False  # a child of it has begun: it is not busy with its own start any more
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "apps.processing.sandbox", str(theirs.fileno()), entry],
@@ -239,7 +246,7 @@ class Isolation:
             finally:
                 if ended is None:
                     sandbox.dismiss()
-                    if not heard.suffices() and not sandbox.settle():
+                    if not heard.stands() and not sandbox.settle():
                         self.stop(at_once=True)
         return _conclusion(heard, ended, limits, task)
 
@@ -257,21 +264,22 @@ def _listen(
     beat_at = time.monotonic() + listener.beat_seconds
     while True:
         now = time.monotonic()
-        if now >= begins_at and not heard.begun:
-            raise ChildLost
         if now >= ends_at:  # the sandbox is as silent as its child
-            raise ProcessingFailed("processing_timeout")
+            raise ProcessingFailed("processing_timeout") if heard.begun else ChildLost
         if now >= beat_at:
             listener.renew()
             beat_at = time.monotonic() + listener.beat_seconds
-        due = (ends_at, beat_at, heard.settled_at, math.inf if heard.begun else begins_at)
+        due = (ends_at, beat_at, heard.settled_at, math.inf if heard.begun or not sandbox.proven else begins_at)
         speaking = [sandbox.control] if heard.over else [ours, sandbox.control]
         ready, _, _ = select.select(speaking, [], [], max(0.0, min(due) - now))
         if not ready and time.monotonic() >= heard.settled_at:  # and it has said nothing that we did not come to hear
             return None
+        if not ready and sandbox.proven and not heard.begun and time.monotonic() >= begins_at:
+            raise ChildLost
         if ours in ready:
             for message in _messages(ours, heard):
                 _take(message, heard, task, listener)
+            sandbox.proven |= heard.begun
             if heard.suffices():
                 return None
         elif ready:
@@ -323,7 +331,7 @@ def _take(message: dict[str, Any], heard: Heard, task: Task, listener: Listener)
         case {"done": _} | {"failed": _}:
             verdict = _verdict(message, task.workdir)
             if isinstance(verdict, Outcome):
-                heard.outcome = verdict
+                heard.outcome, heard.done = verdict, message
             else:
                 heard.error = verdict
         case {"settled": dict(settled), "seconds": int() | float() as seconds} if 0 < seconds <= SETTLED_SECONDS:
@@ -346,9 +354,13 @@ def _verdict(message: dict[str, Any], workdir: Path) -> Outcome | ProcessingFail
         case {"done": {"result": dict(result), "derived": list(derived)}}:
             if len(derived) > DERIVED_FILES:
                 raise Untrustworthy("it made too many files")
-            return Outcome(result=result, derived=tuple(_derived(item, workdir) for item in derived))
+            made = tuple(_derived(item, workdir) for item in derived)
+            try:
+                return Outcome(result=result, derived=made)
+            except TypeError as error:
+                raise Untrustworthy("its result is no result") from error
         case {"failed": {"code": str(code), "detail": str(detail)}} if plugins.is_failure_code(code):
-            return ProcessingFailed(code, detail[:DETAIL_CHARACTERS])
+            return ProcessingFailed(code, str(storable(detail[:DETAIL_CHARACTERS])))
     raise Untrustworthy("it said what no child says")
 
 
@@ -369,7 +381,7 @@ def _derived(item: Any, workdir: Path) -> Derived:
 def _conclusion(heard: Heard, ended: dict[str, Any] | None, limits: Limits, task: Task) -> Outcome:
     """The outcome, or the error that stands for how the child ended; what it settled for where time or memory did."""
     try:
-        return _own_end(heard, ended, limits)
+        return _own_end(heard, ended, limits, task)
     except ProcessingFailed as failure:
         if heard.settled is None or failure.code not in ("processing_timeout", "memory_limit"):
             raise
@@ -379,12 +391,16 @@ def _conclusion(heard: Heard, ended: dict[str, Any] | None, limits: Limits, task
     return verdict
 
 
-def _own_end(heard: Heard, ended: dict[str, Any] | None, limits: Limits) -> Outcome:
+def _own_end(heard: Heard, ended: dict[str, Any] | None, limits: Limits, task: Task) -> Outcome:
     """The outcome that it came to, or the error that stands for how it ended."""
+    if heard.outcome is not None and heard.outcome.derived:
+        _verdict(heard.done, task.workdir)
     if ended is None:
         if heard.outcome is not None:
             return heard.outcome
         raise heard.error or ProcessingFailed("processing_timeout")
+    if not heard.begun:
+        raise ChildLost
     status = int(ended["status"])
     signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     if ended["reason"] == "timeout" or signalled == signal.SIGXCPU:

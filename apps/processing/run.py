@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.25  # between two reports of progress that are passed on
 RECORD_PAUSE_SECONDS = 0.2
-NOTE_SECONDS = 0.1  # what is told and not noted is looked at by whoever lists it, and told again by the sweep
+NOTE_SECONDS = 0.03  # what is told and not noted is looked at by whoever lists it, and told again by the sweep
 
 Record = Callable[..., bool]
 
@@ -220,8 +220,11 @@ class Lease:
         return NOTE_SECONDS if self.unnoted else float(settings.FILEWIRE_LEASE_SECONDS) / 3
 
     def begun(self) -> None:
-        """Tell of the claim while the child is at work already."""
-        self.unnoted = _tell(self.file)
+        """Tell of the claim while the child is at work already; what cannot be told goes out with the outcome."""
+        try:
+            self.unnoted = _tell(self.file)
+        except Exception:
+            logger.exception("the claim cannot be told")
 
     def found(self, detected: Detected) -> None:
         """Note what the file is, for whatever is recorded of it. Raises ProcessingFailed when such are not taken."""
@@ -231,8 +234,10 @@ class Lease:
 
     def renew(self) -> None:
         """Hold the file for another lease. Raises ClaimLost, which ends the child."""
-        self._note()
-        self._hold(partial(lifecycle.renew, self.file))
+        if self.unnoted:  # it was claimed a moment ago
+            self._note()
+        else:
+            self._hold(partial(lifecycle.renew, self.file))
 
     def report(self, percent: int) -> None:
         """Pass progress on, a few times a second at most. Raises ClaimLost."""

@@ -80,6 +80,7 @@ def main(descriptor: int, entry: str) -> None:
                 control.sendall(json.dumps(answer).encode() + b"\n")
             elif line.endswith(AHEAD):
                 nursery.fork_ahead()
+        nursery.close()
 
 
 def _wake_at_ends() -> int:
@@ -131,7 +132,16 @@ class _Nursery:
     def fork_ahead(self) -> None:
         """Have a child that waits for its order."""
         if self._ahead is None:
-            self._ahead = self._fork()
+            with contextlib.suppress(OSError):  # there are too many processes just now; a file will ask again
+                self._ahead = self._fork()
+
+    def close(self) -> None:
+        """End the child that waits, if there is one."""
+        if self._ahead is not None:
+            (pid, orders), self._ahead = self._ahead, None
+            orders.close()
+            _kill(pid)
+            os.waitpid(pid, 0)
 
     def put_to_work(self, line: bytes, theirs: int) -> int:
         """The process id of the child that was given this order."""
@@ -151,7 +161,11 @@ class _Nursery:
         parent = os.getpid()
         orders, theirs = socket.socketpair()
         with theirs:
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError:
+                orders.close()
+                raise
             if pid == 0:
                 try:
                     for mine in (self._control, orders):
@@ -206,6 +220,7 @@ def _await_end(control: socket.socket, wake: int, ends_at: float) -> str:
 
 
 def _kill(pid: int) -> None:
+    """Kill the child's group: all that it may have forked is in it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
@@ -221,7 +236,8 @@ class _Voice:
 
     def say(self, **said: Any) -> None:
         """Say it; nobody listening any more ends the child."""
-        data = json.dumps(said).encode() + b"\n"
+        # Whatever a library said, half a letter too, is written: a trace is worth more than its spelling.
+        data = json.dumps(said, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         while data:
             data = data[os.write(self._descriptor, data) :]
 

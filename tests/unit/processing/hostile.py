@@ -163,6 +163,48 @@ def do_overstay(task, found, report) -> Outcome:
     raise AssertionError
 
 
+def do_run_out(task, found, report) -> Outcome:
+    """Say what stands, with a file, say that memory is over, and swap the file while the words are believed."""
+    made = task.workdir / "so_far.txt"
+    made.write_text("words")
+    settled = b'{"settled": {"done": {"result": {}, "derived": [{"name": "so_far", "path": "so_far.txt", '
+    settled += b'"content_type": "text/plain"}]}}, "seconds": 30}\n'
+    os.write(_voice(), settled + b'{"limit": "memory_limit"}\n')
+    time.sleep(0.2)
+    made.write_text("other words")
+    time.sleep(3600)
+    raise AssertionError
+
+
+def do_swap(task, found, report) -> Outcome:
+    """Make a file, say so, and have a directory there at the end."""
+    made = task.workdir / "made"
+    made.write_text("made")
+    said = b'{"done": {"result": {}, "derived": [{"name": "made", "path": "made", "content_type": "text/plain"}]}}\n'
+    os.write(_voice(), said)
+    time.sleep(0.2)
+    made.unlink()
+    made.mkdir()
+    os._exit(0)
+
+
+def do_dig(task, found, report) -> Outcome:
+    """A result deeper than it can be written."""
+    os.write(_voice(), b'{"done": {"result": {"a": %s1%s}, "derived": []}}\n' % (b"[" * 300, b"]" * 300))
+    time.sleep(3600)
+    raise AssertionError
+
+
+def do_leave(task, found, report) -> Outcome:
+    """Its group, so as not to be killed with it."""
+    os.setpgid(0, os.getpgid(os.getppid()))
+    raise AssertionError("it has left")
+
+
+def do_stutter(task, found, report) -> Outcome:
+    raise ProcessingFailed("image_broken", "half a \ud83d letter, and \0 nothing")
+
+
 def do_link(task, found, report) -> Outcome:
     made = task.workdir / "link"
     made.symlink_to(SECRET)

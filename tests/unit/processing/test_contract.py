@@ -4,11 +4,12 @@ import json
 import pickle
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.processing.contract import FAILURE_CODES, KINDS, Derived, Outcome, ProcessingFailed, storable
+from apps.processing.contract import FAILURE_CODES, JSON, KINDS, Derived, Outcome, ProcessingFailed, storable
 from apps.processing.detect import Detected
 from apps.processing.processors import PROCESSORS, processor_for
 
@@ -83,7 +84,23 @@ def test_storable_values_are_strict_json_in_utf8(value):
 
     assert "\\u0000" not in json.dumps(stored, allow_nan=False)
     json.dumps(stored, allow_nan=False, ensure_ascii=False).encode()
+    assert orjson.loads(orjson.dumps(stored)) == stored
     assert storable(stored) == stored
+
+
+def test_integers_that_few_readers_take_become_floats():
+    """Beyond 64 bits; and null where a float ends too."""
+    assert storable([2**64 - 1, -(2**63), 2**64, -(10**400)]) == [2**64 - 1, -(2**63), float(2**64), None]
+
+
+def test_a_result_that_is_too_deep_to_be_told_is_refused():
+    """Each event wraps it in others, and orjson writes 254 levels."""
+    value: JSON = 1
+    for _ in range(63):
+        value = [value]
+    assert Outcome(result={"a": value}).result == {"a": value}
+    with pytest.raises(TypeError, match="64 levels"):
+        Outcome(result={"a": [value]})
 
 
 def test_every_kind_has_a_processor():
