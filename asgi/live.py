@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 PONG_SECONDS = 40  # for a client to answer a ping: longer than a reader may stall, which is told why
 MESSAGE_BYTES = 64 * 1024
+SERVERS_CODES = (1011, 1012, 1013)  # an internal error, a restart, try again later
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
 REFUSAL_BODY = (
     b'{"type":"about:blank","title":"Content Too Large","status":413,"code":"no_body_here",'
@@ -59,6 +60,13 @@ class PausableProtocol(WebSocketProtocol):
         """Whoever waits to send may go on, and find the connection closed."""
         self.resumeProducing()
         super().onClose(wasClean, code, reason)
+
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802 - daphne's name
+        """Close with a server's codes too: autobahn refuses to send any below 3000 but 1000, as a browser must."""
+        if code in SERVERS_CODES:
+            self.sendCloseFrame(code=code)
+        else:
+            super().serverClose(code)
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """The buffer is full."""

@@ -62,9 +62,16 @@ class Live:
 @pytest.fixture
 def live(settings, data_directory) -> Iterator[Live]:
     """A server of WebSockets."""
+    with served(data_directory, settings.REDIS_URL) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def served(data_directory: Path, redis_url: str) -> Iterator[Live]:
+    """The process, for as long as the block; it logs no error."""
     port = free_port()
     environment = {
-        **os.environ, "REDIS_URL": settings.REDIS_URL, "DATABASE_URL": database_url(),
+        **os.environ, "REDIS_URL": redis_url, "DATABASE_URL": database_url(),
         "FILEWIRE_DATA_DIR": str(data_directory), "FILEWIRE_ALLOWED_ORIGINS": "https://allowed.example",
     }  # fmt: skip
     with tempfile.NamedTemporaryFile() as log:
@@ -209,6 +216,14 @@ async def test_f07_daphne_does_not_buffer_for_a_client_that_stops_reading(live):
         assert live.memory - before < 7 * 1024 * 1024  # half of what was sent
         frames = [as_described(await asyncio.wait_for(paused.recv(), 10)) for _ in range(3001)]
     assert [place(frame) for frame in frames] == sorted({place(frame) for frame in frames})
+
+
+async def test_daphne_tells_a_client_to_try_again_later(data_directory):
+    """By the code that says so, which autobahn does not send for an application."""
+    with served(data_directory, f"redis://127.0.0.1:{free_port()}/0") as away:
+        async with connect(f"ws://{away.address}/ws/files/") as client:
+            await asyncio.wait_for(client.wait_closed(), 15)
+        assert client.close_code == 1013
 
 
 def _tell_of_large(count: int) -> None:
