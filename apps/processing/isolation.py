@@ -31,7 +31,7 @@ from apps.processing import plugins
 from apps.processing.confinement import Limits
 from apps.processing.contract import FAILURE_CODES, Derived, Outcome, ProcessingFailed, Task, storable
 from apps.processing.detect import Detected
-from apps.processing.sandbox import AHEAD, STOP
+from apps.processing.sandbox import AHEAD, STOP, hand_over
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +142,8 @@ class Sandbox:
             "task": {**asdict(task), "path": str(task.path), "workdir": str(task.workdir)},
             "limits": asdict(limits),
         }
-        line = json.dumps(order).encode() + b"\n"
         try:
-            sent = socket.send_fds(self.control, [line], [theirs.fileno()])
-            self.control.sendall(line[sent:])
+            hand_over(self.control, json.dumps(order).encode() + b"\n", theirs.fileno())
         except OSError as error:
             raise ChildLost from error
 
@@ -260,7 +258,7 @@ def _listen(
     Raises ChildLost, and what it is told.
     """
     ends_at = time.monotonic() + limits.seconds + GRACE_SECONDS
-    begins_at = time.monotonic() + BEGIN_SECONDS
+    begins_at = time.monotonic() + BEGIN_SECONDS if sandbox.proven else math.inf
     beat_at = time.monotonic() + listener.beat_seconds
     while True:
         now = time.monotonic()
@@ -269,17 +267,18 @@ def _listen(
         if now >= beat_at:
             listener.renew()
             beat_at = time.monotonic() + listener.beat_seconds
-        due = (ends_at, beat_at, heard.settled_at, math.inf if heard.begun or not sandbox.proven else begins_at)
+        due = min(ends_at, beat_at, heard.settled_at, begins_at)
         speaking = [sandbox.control] if heard.over else [ours, sandbox.control]
-        ready, _, _ = select.select(speaking, [], [], max(0.0, min(due) - now))
+        ready, _, _ = select.select(speaking, [], [], max(0.0, due - now))
         if not ready and time.monotonic() >= heard.settled_at:  # and it has said nothing that we did not come to hear
             return None
-        if not ready and sandbox.proven and not heard.begun and time.monotonic() >= begins_at:
+        if not ready and time.monotonic() >= begins_at:
             raise ChildLost
         if ours in ready:
             for message in _messages(ours, heard):
                 _take(message, heard, task, listener)
-            sandbox.proven |= heard.begun
+            if heard.begun:
+                sandbox.proven, begins_at = True, math.inf
             if heard.suffices():
                 return None
         elif ready:

@@ -146,15 +146,16 @@ class _Nursery:
     def put_to_work(self, line: bytes, theirs: int) -> int:
         """The process id of the child that was given this order."""
         if self._ahead is not None:
-            (pid, orders), self._ahead = self._ahead, None
-            with orders, contextlib.suppress(OSError):
-                _order(orders, line, theirs)
+            pid, orders = self._ahead
+            with contextlib.suppress(OSError):
+                hand_over(orders, line, theirs)
+                self._ahead = None
+                orders.close()
                 return pid
-            _kill(pid)  # it is dead already: whoever lacked memory took the first to go
-            os.waitpid(pid, 0)
+            self.close()  # it is dead already: whoever lacked memory took the first to go
         pid, orders = self._fork()
         with orders, contextlib.suppress(OSError):  # how it ended is told in a moment
-            _order(orders, line, theirs)
+            hand_over(orders, line, theirs)
         return pid
 
     def _fork(self) -> tuple[int, socket.socket]:
@@ -179,8 +180,8 @@ class _Nursery:
         return pid, orders
 
 
-def _order(orders: socket.socket, line: bytes, theirs: int) -> None:
-    """Pass an order on. Raises OSError when nobody takes it."""
+def hand_over(orders: socket.socket, line: bytes, theirs: int) -> None:
+    """Send an order, with the descriptor of its child's socket. Raises OSError when nobody takes it."""
     sent = socket.send_fds(orders, [line], [theirs])
     if sent < len(line):  # whoever has it all may have closed already, and even nothing would be too much then
         orders.sendall(line[sent:])
