@@ -27,6 +27,8 @@ WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it h
 WEBSOCKET_PONG_SECONDS = 40.0  # for a client to answer a ping: longer than a reader may stall, which is told why
 GRACE_SECONDS = 10
 COLLECT_AT = (10_000, 20, 20)  # new objects, then rounds: a busy server makes Python's 700 some hundred times a second
+BACKLOG = 4096  # connections that may wait to be accepted; the kernel's `somaxconn` where that is less
+ACCEPTS = 16  # connections accepted in one turn of the loop, at most
 LAST_DOOR_SECONDS = 0.05
 LAST_WORDS_SECONDS = 2.0  # of the grace, for the answers to what has to be cut off
 
@@ -117,7 +119,24 @@ class ClosableWebSocket(WebSocketsSansIOProtocol):
 
 
 class Server(uvicorn.Server):
-    """Stops within seconds, with an answer for everyone who waits."""
+    """Accepts however busy it is, and stops within seconds with an answer for everyone who waits."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, with several handles on each socket.
+
+        libuv accepts one connection a handle in a turn of the loop. Under load a turn serves dozens of requests, and
+        with one handle whoever is new waits for as many turns as there are new ones before him: for seconds.
+        """
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        for server in tuple(self.servers):
+            for listening in server.sockets:
+                for _ in range(ACCEPTS - 1):
+                    handle = socket.socket(fileno=os.dup(listening.fileno()))
+                    self.servers.append(await loop.create_server(self._connection, sock=handle, backlog=BACKLOG))
+
+    def _connection(self) -> BoundedHttp:
+        return BoundedHttp(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what waits for events now, and what still sends its body shortly before the grace is over.
@@ -155,7 +174,7 @@ def serve(host: str, port: int) -> None:
         forwarded_allow_ips=env.text("FORWARDED_ALLOW_IPS", "127.0.0.1"),
         timeout_keep_alive=75,  # longer than a proxy keeps its idle connections to us
         timeout_graceful_shutdown=GRACE_SECONDS,
-        backlog=2048,
+        backlog=BACKLOG,
         log_config=None,
     )
     config.load()

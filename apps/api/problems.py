@@ -47,7 +47,11 @@ def exception_response(exc: Exception, context: dict[str, Any]) -> HttpResponse:
     """What the client is told of an exception; one that nobody foresaw is logged, and told as no more than a 500."""
     set_rollback()
     if isinstance(exc, FilewireError):
-        return _own(exc)
+        if exc.status >= 500:
+            # What is away is said in a line a request, not in a traceback: there are many while it lasts.
+            cause = f" ({type(exc.__cause__).__name__})" if exc.__cause__ else ""
+            logger.warning("%s: %s%s", exc.code, exc.detail, cause)
+        return answer_to(exc)
     if isinstance(exc, Http404):
         exc = exceptions.NotFound()
     elif isinstance(exc, PermissionDenied):
@@ -62,15 +66,12 @@ def exception_response(exc: Exception, context: dict[str, Any]) -> HttpResponse:
     return problem(500, "internal_error", "Something went wrong on our side. The log has it under this request's id.")
 
 
-def _own(error: FilewireError) -> HttpResponse:
+def answer_to(error: FilewireError) -> HttpResponse:
+    """What the client is told of one of our own errors."""
     headers = dict(error.headers)
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     fields = [{"field": error.field, "code": error.code, "detail": error.detail}] if error.field else None
-    if error.status >= 500:
-        # What is away is said in a line a request, not in a traceback: there are many while it lasts.
-        cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
-        logger.warning("%s: %s%s", error.code, error.detail, cause)
     return problem(error.status, error.code, error.detail, errors=fields, headers=headers)
 
 

@@ -6,20 +6,22 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.http import parse_header_parameters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
 from apps.api import schema
+from apps.api.problems import answer_to
 from apps.api.requests import Body, base_url, body_of
 from apps.api.serializers import FileSerializer
 from apps.api.view import DoorView
@@ -46,7 +48,7 @@ from apps.files.models import IdempotencyKey
 from apps.files.threads import transact
 from apps.processing import detect
 from apps.processing.acceptance import is_refused_at_the_door
-from apps.uploads import digest
+from apps.uploads import digest, places
 from apps.uploads.commit import Receipt, committer
 from apps.uploads.multipart import FIELD, MAX_OTHER_BYTES, FormParser, PartStart
 from apps.uploads.names import shown_name
@@ -56,6 +58,7 @@ from apps.uploads.throttle import UploadThrottle
 FORM = "multipart/form-data"
 # Bodies that are the values of a form or a call, never a file, unless the request names a file.
 VALUES = frozenset({"application/json", "application/x-www-form-urlencoded"})
+BRINGS = frozenset({"POST", "PUT"})  # methods that bring a file
 LENGTH = re.compile(r"[0-9]{1,19}")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_POLL_SECONDS = 0.05
@@ -76,6 +79,19 @@ class Upload(DoorView):
     """One file in."""
 
     throttle_classes = [UploadThrottle]  # noqa: RUF012 - DRF's way
+
+    async def dispatch(  # type: ignore[override]
+        self, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
+        """The door's dispatch for whoever gets a place; the others are told so before their request is looked at."""
+        if request.method not in BRINGS:
+            return await super().dispatch(request, *args, **kwargs)
+        if not places.take():
+            return answer_to(Busy())
+        try:
+            return await super().dispatch(request, *args, **kwargs)
+        finally:
+            places.leave()
 
     @extend_schema(
         operation_id="upload",
@@ -102,12 +118,11 @@ class Upload(DoorView):
         """Receive a file, record it, and queue it for processing."""
         refuse_early(request)
         key = idempotency_key(request)
-        with on_its_way():
-            holder = await transact(idempotency.reserve, key) if key else None
-            if key and holder is None:
-                return await self._repeat(request, key)
-            async with holding(key, holder):
-                return await self._receive(request, key, holder)
+        holder = await transact(idempotency.reserve, key) if key else None
+        if key and holder is None:
+            return await self._repeat(request, key)
+        async with holding(key, holder):
+            return await self._receive(request, key, holder)
 
     async def _receive(self, request: Request, key: str | None, holder: uuid.UUID | None) -> HttpResponse:
         sink = Sink(settings.FILEWIRE_MAX_FILE_BYTES, lambda head: refuse_type(detect.sniff(head, name=sink.name)))
@@ -218,25 +233,6 @@ def idempotency_key(request: Request) -> str | None:
     if key is not None and not KEY.fullmatch(key):
         raise BadHeader("Idempotency-Key must be 1 to 255 visible ASCII characters.", field="Idempotency-Key")
     return key
-
-
-_on_their_way = 0
-
-
-@contextlib.contextmanager
-def on_its_way() -> Iterator[None]:
-    """A place among the uploads that this process takes at once. Raises Busy where there is none.
-
-    So memory and waiting stay bounded whatever is sent: one too many is told so before a byte of it is read.
-    """
-    global _on_their_way
-    if _on_their_way >= settings.FILEWIRE_MAX_UPLOADS:
-        raise Busy
-    _on_their_way += 1
-    try:
-        yield
-    finally:
-        _on_their_way -= 1
 
 
 # --- the body ------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from django.db.backends.utils import CursorWrapper
 from apps.files import ids, lifecycle, storage
 from apps.files.errors import Busy, DatabaseAway, FilewireError, StorageAway
 from apps.files.models import File, Status
-from apps.uploads import commit
+from apps.uploads import commit, places
 from apps.uploads.commit import Receipt, close_committer, committer
 from tests.client import http_client
 
@@ -229,8 +229,10 @@ async def test_too_many_waiting_is_busy(held_up, settings, stored):
     assert await File.objects.acount() == 3
 
 
-async def test_too_many_on_their_way_is_busy(settings, stored):
-    """503 with Retry-After before a byte is read; whoever ends, well or not, leaves a place behind."""
+async def test_too_many_on_their_way_is_busy(settings, stored, monkeypatch, caplog):
+    """503 with Retry-After before a byte is read; whoever ends, well or not, leaves a place behind; one line tells."""
+    monkeypatch.setattr(places, "_refused", 0)
+    monkeypatch.setattr(places, "SUMMARY_SECONDS", 0.2)
     settings.FILEWIRE_MAX_UPLOADS = 2
     go, read = asyncio.Event(), asyncio.Semaphore(0)
 
@@ -257,6 +259,14 @@ async def test_too_many_on_their_way_is_busy(settings, stored):
         refused = await client.post("/upload/", params={"filename": "c"}, content=b"x")
         assert (refused.status_code, refused.json()["code"]) == (503, "busy")
         assert refused.headers["retry-after"] == "1"
+        assert refused.headers["x-request-id"]
+        assert (await client.options("/upload/")).status_code == 200
+        wrong = await client.put("/upload/c", content=b"x", headers={"Content-Encoding": "br"})
+        assert wrong.status_code == 503  # whatever else is wrong with it
+        async with asyncio.timeout(5):
+            while not caplog.messages:  # noqa: ASYNC110 - the log has no event for it
+                await asyncio.sleep(0.05)
+        assert caplog.messages == ["busy: 2 uploads refused within 0.2 s, 2 on their way"]
         go.set()
         assert [response.status_code for response in await asyncio.gather(good, bad)] == [201, 422]
         again = [client.post("/upload/", params={"filename": "d"}, content=b"x") for _ in range(2)]
