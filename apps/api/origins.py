@@ -2,8 +2,8 @@
 
 from collections.abc import Awaitable
 
-from corsheaders.conf import conf
 from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -13,6 +13,6 @@ class AllowedOrigins(CorsMiddleware):
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """The answer, with the headers of CORS."""
-        if not conf.CORS_ALLOWED_ORIGINS:
+        if not settings.CORS_ALLOWED_ORIGINS:
             return self.get_response(request)
         return super().__call__(request)

@@ -16,6 +16,8 @@ from rest_framework.views import APIView
 
 from apps.api.requests import base_url
 
+_methods: dict[type, list[str]] = {}  # what each view answers to
+
 
 class DoorView(APIView):
     """Base of every HTTP door. Handlers are coroutines; what a door raises, `problems` answers."""
@@ -29,6 +31,19 @@ class DoorView(APIView):
         if self.checks_host:
             base_url(request)
         super().initial(request, *args, **kwargs)
+
+    def perform_authentication(self, request: Request) -> None:
+        """DRF's, where there is someone who could tell who asks."""
+        if request.authenticators:
+            super().perform_authentication(request)
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        """The methods that this view answers to; looked for once."""
+        known = _methods.get(type(self))
+        if known is None:
+            known = _methods[type(self)] = super().allowed_methods
+        return known
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:

@@ -109,7 +109,7 @@ _TOML_FLAT: Final = re.compile(r"[\w\"'.-]+ = \S|#|\s*$|\s+\S|[\]}\"']")
 
 
 _MARKDOWN_FENCE: Final = re.compile(r"(?:```|~~~)[\w+-]*\s*$")
-_MARKDOWN_FIRST: Final = frozenset("#`~")
+_MARKDOWN_FIRST: Final = ("#", "`", "~")
 _MARKDOWN_HEADING: Final = re.compile(r"#{1,6} \S")
 _MARKDOWN_SIGNS: Final[tuple[re.Pattern[str], ...]] = (
     re.compile(r"\[[^\[\]\n]++\]\([^()\s]++[^()\n]*+\)"),
@@ -125,7 +125,10 @@ _CODE_LINE: Final = re.compile(r".*(?:[;{}=]|\):)$|(?:import|from|use|package|se
 
 def is_markdown(lines: list[str]) -> bool:
     """Headings that stand alone, or fences, and one more of Markdown's signs; never comments among code."""
-    if not any(line[:1] in _MARKDOWN_FIRST for line in lines):  # most texts, without a look at every line of theirs
+    body = "\n".join(lines)
+    if not any(sign in body for sign in _MARKDOWN_FIRST):  # many texts, without a look at every line of theirs
+        return False
+    if not any(line.startswith(_MARKDOWN_FIRST) for line in lines):
         return False
     headings = fences = code = 0
     fenced = False
@@ -144,7 +147,6 @@ def is_markdown(lines: list[str]) -> bool:
         previous = line.strip()
     if (code and code >= headings) or (headings == 0 and fences < 2):
         return False
-    body = "\n".join(lines)
     titled = headings > 0 and lines[0].startswith("#")
     fenced_off = (fences > 1) * (2 if headings else 1)
     signs = titled + (headings > 1) + fenced_off + sum(1 for sign in _MARKDOWN_SIGNS if sign.search(body))

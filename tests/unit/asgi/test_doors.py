@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import pytest
+from django.http.request import HttpHeaders
 
-from asgi.doors import by_path, only_health
+from asgi.doors import Headers, by_path, only_health
 
 
 def answering(name, seen):
@@ -44,6 +45,21 @@ async def test_the_websocket_server_answers_only_its_health():
     for path in ("/healthz", "/healthz/", "/upload/", "/files/"):
         await route({"path": path}, None, None)
     assert [path for _, path in seen] == ["/healthz", "/healthz/", "/", "/"]
+
+
+def test_headers_are_those_of_django():
+    """By names in whatever case, with what WSGI calls otherwise; as many, and the same, as Django's own mapping has."""
+    meta = {"CONTENT_TYPE": "text/plain", "CONTENT_LENGTH": "3", "HTTP_IF_NONE_MATCH": '"x"', "REMOTE_ADDR": "::1"}
+    headers = Headers(meta)
+    assert dict(headers) == dict(HttpHeaders(meta))
+    assert len(headers) == 3
+    for name in ("If-None-Match", "if-none-match", "IF-NONE-MATCH"):
+        assert headers[name] == headers.get(name) == '"x"'
+        assert name in headers
+    assert headers.get("content-length") == "3"
+    assert headers.get("Remote-Addr", "none") == "none"
+    with pytest.raises(KeyError):
+        headers["Accept"]
 
 
 async def test_a_path_that_is_no_text_is_refused_in_the_shape():
