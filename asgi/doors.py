@@ -106,6 +106,9 @@ class DoorHandler(ASGIHandler):
             await self.send_response(refusal, send)
             return
         response = await self._middleware_chain(request)
+        if "HTTP_EXPECT" in request.META and not body.asked_for:
+            # Whether the client sends its body all the same nobody can tell: what comes next is a body or a request.
+            response.headers["Connection"] = "close"
         if not response.streaming:  # nothing of it is open, and `close` would tell Django's threads of a request's end
             if response.status_code not in NO_CONTENT:
                 response.headers["Content-Length"] = str(len(response.content))

@@ -1,18 +1,21 @@
-"""uvicorn with what it lacks as a front door: bounds on headers, one shape for its own errors, and a prompt end.
+"""uvicorn with what it lacks as a front door: bounds on what it reads, one shape for its own errors, and a prompt end.
 
-A request's headers are bounded in bytes and in time: httptools takes any number of them, however slowly they come. What
+A request's headers are bounded in bytes and in time: httptools takes any number of them, however slowly they come. A
+body that goes on though its request has been answered is dropped, within the time limits of one that is wanted. What
 the server refuses by itself is problem+json too. At SIGTERM, those who wait for events are answered at once.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from apps.api.problems import problem
@@ -29,7 +32,9 @@ GRACE_SECONDS = 10
 COLLECT_AT = (10_000, 20, 20)  # new objects, then rounds: a busy server makes Python's 700 some hundred times a second
 BACKLOG = 4096  # connections that may wait to be accepted; the kernel's `somaxconn` where that is less
 ACCEPTS = 16  # connections accepted in one turn of the loop, at most
+DOOR_SECONDS = 3.0  # of the grace, for whoever waits at the door when it is to be shut
 LAST_DOOR_SECONDS = 0.05
+LAST_TURNS = 8  # of the loop: enough for a connection that has been accepted to be read
 LAST_WORDS_SECONDS = 2.0  # of the grace, for the answers to what has to be cut off
 
 
@@ -42,17 +47,22 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_headers = True
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
+        self._body_timer: asyncio.TimerHandle | None = None  # of a body that nobody wants any more
+        self._dropping_since = self._heard_at = 0.0
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing."""
         self._headers_came()
+        self._body_ended()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless the headers are more than anyone needs."""
         if self._in_headers:
             self._header_bytes += len(data)
+        if self._body_timer is not None:
+            self._heard_at = self.loop.time()
         super().data_received(data)
         if self._in_headers and self._header_bytes > HEADER_BYTES:
             self._refuse(431, "headers_too_large", f"The request's headers are larger than {HEADER_BYTES} bytes.")
@@ -73,7 +83,16 @@ class BoundedHttp(HttpToolsProtocol):
         """What comes now is another request's."""
         self._in_headers = True
         self._header_bytes = 0
+        self._body_ended()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A request has its answer; the rest of its body, where there is more, is dropped, but not for ever."""
+        super().on_response_complete()
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete and not self._in_headers and not self.transport.is_closing():
+            self._dropping_since = self._heard_at = self.loop.time()
+            self._look_at_body()
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is refused; but a request that is whole is answered first, whatever came behind it."""
@@ -91,6 +110,19 @@ class BoundedHttp(HttpToolsProtocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _body_ended(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _look_at_body(self) -> None:
+        idle_at = self._heard_at + settings.FILEWIRE_UPLOAD_IDLE_SECONDS
+        ends_at = min(idle_at, self._dropping_since + settings.FILEWIRE_UPLOAD_TOTAL_SECONDS)
+        if self.loop.time() >= ends_at:
+            self.transport.abort()
+        else:
+            self._body_timer = self.loop.call_at(ends_at, self._look_at_body)
 
     def _headers_late(self) -> None:
         if self._header_bytes:
@@ -144,14 +176,38 @@ class Server(uvicorn.Server):
         Connections that the kernel has already taken for us are taken from it first: closed with the socket, they would
         be reset under a request that cannot be sent again.
         """
-        for server in self.servers:
-            for listening in server.sockets:
-                with socket.socket(fileno=os.dup(listening.fileno())) as ours:
-                    ours.listen(0)  # let no more queue up
-        await asyncio.sleep(LAST_DOOR_SECONDS)
+        listening = [socket.socket(fileno=os.dup(each.fileno())) for server in self.servers for each in server.sockets]
+        await self._take_in(listening)
+        for each in listening:
+            each.close()
         hub().stop()
         asyncio.get_running_loop().call_later(GRACE_SECONDS - LAST_WORDS_SECONDS, stop_reading)
         await super().shutdown(sockets)
+
+    async def _take_in(self, listening: list[socket.socket]) -> None:
+        """Accept and read all who wait at the door, and let no more queue up; for some seconds at most."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + DOOR_SECONDS
+        for each in listening:
+            each.setblocking(False)
+            each.listen(0)
+        waited = True
+        while waited and loop.time() < ends_at:
+            accepted = list(_waiting_at(listening))
+            waited = bool(accepted)
+            taking = (loop.connect_accepted_socket(self._connection, client) for client in accepted)
+            await asyncio.gather(*taking, return_exceptions=True)  # some may have gone again
+            await asyncio.sleep(LAST_DOOR_SECONDS)  # for what is on its way to a connection that is there
+            for _ in range(LAST_TURNS):  # a turn may be longer than that
+                await asyncio.sleep(0)
+
+
+def _waiting_at(listening: list[socket.socket]) -> Iterator[socket.socket]:
+    """The connections that the kernel has taken for us, and nobody has accepted."""
+    for each in listening:
+        with contextlib.suppress(OSError):  # none any more; or as many are open as may be
+            for _ in range(BACKLOG):
+                yield each.accept()[0]
 
 
 def serve(host: str, port: int) -> None:

@@ -19,9 +19,11 @@ class UnreadBody:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._gone = asyncio.Event()
+        self.asked_for = False  # by the view: who waits to be told to continue is told then
 
     async def chunk(self) -> tuple[bytes, bool]:
         """The next bytes, and whether more follow. Raises ClientGone."""
+        self.asked_for = True
         message = await self._receive()
         if message["type"] == "http.disconnect":
             self._gone.set()

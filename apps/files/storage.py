@@ -28,12 +28,13 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 from django.utils.deconstruct import deconstructible
 
-from apps.files.errors import FilewireError, StorageAway, StorageFull
+from apps.files.errors import Busy, FilewireError, StorageAway, StorageFull
 
 TIME_DIGITS = 7
 SHARD_DIGITS = 2
 MARK = "storage-id"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+TOO_MANY_OPEN = frozenset({errno.EMFILE, errno.ENFILE})  # this process's limit, and the machine's
 
 
 @functools.lru_cache(maxsize=4)  # as many as there are data directories: one, but in tests
@@ -134,7 +135,7 @@ def _derived_root(key: str) -> Path:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn an OSError of the block into StorageFull or StorageAway."""
+    """Turn an OSError of the block into StorageFull, StorageAway or Busy."""
     try:
         yield
     except OSError as error:
@@ -143,6 +144,8 @@ def translated() -> Iterator[None]:
 
 def as_storage_error(error: OSError) -> FilewireError:
     """What an OSError of the storage means to a client."""
+    if error.errno in TOO_MANY_OPEN:
+        return Busy()
     return StorageFull() if error.errno in FULL else StorageAway()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from project import environment as env
+from project.descriptors import allow_many
 
 
 class Command(BaseCommand):
@@ -22,4 +23,5 @@ class Command(BaseCommand):
         """Serve until SIGTERM."""
         from asgi.live import serve  # Twisted's reactor is installed by this import
 
+        allow_many()
         serve(host, port)

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from project import environment as env
+from project.descriptors import allow_many
 from project.migration import migrate_alone
 
 logger = logging.getLogger(__name__)
@@ -32,4 +33,5 @@ class Command(BaseCommand):
         from asgi.server import serve  # after the migration: it imports the whole application
 
         logger.info("listening on http://%s:%d", host, port)
+        allow_many()
         serve(host, port)

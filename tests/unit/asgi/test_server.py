@@ -1,48 +1,140 @@
-"""The server's door: how many come in by it in one turn of the loop."""
+"""The server's door: how many come in by it in one turn of the loop, how it shuts, and who may not stand in it."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
 
 from asgi.server import ACCEPTS, BACKLOG, BoundedHttp, Server
 
 CLIENTS = 8 * ACCEPTS
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-async def nothing(scope: Any, receive: Any, send: Any) -> None:
-    """An application without answers."""
+async def refusing(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers at once, whatever the body."""
+    await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"no"})
 
 
-async def turns_until_all_are_in() -> int:
-    """How many turns the loop takes for as many connections as wait at the door when it first looks."""
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[tuple[Server, tuple[str, int]]]:
+    """A server that has not looked at its door yet, and its address."""
     config = uvicorn.Config(
-        nothing, port=0, http=BoundedHttp, lifespan="off", log_config=None, timeout_graceful_shutdown=1, backlog=BACKLOG
+        refusing,
+        port=0,
+        http=BoundedHttp,
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        backlog=BACKLOG,
     )
     config.load()
     server = Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup()
-    address = server.servers[0].sockets[0].getsockname()
+    try:
+        yield server, server.servers[0].sockets[0].getsockname()
+    finally:
+        await server.shutdown()
+        assert not any(each.is_serving() for each in server.servers)
+
+
+def clients_at(address: tuple[str, int], request: bytes = b"") -> list[socket.socket]:
+    """So many connections, and a request on each, without a turn of the loop: nobody has accepted them."""
     clients = []
-    for _ in range(CLIENTS):  # without a turn of the loop: the kernel takes them, nobody has accepted them
-        client = socket.socket()
+    for _ in range(CLIENTS):
+        client = socket.create_connection(address)
+        client.sendall(request)
         client.setblocking(False)
-        client.connect_ex(address)
         clients.append(client)
-    turns = 0
-    while len(server.server_state.connections) < CLIENTS and turns < 10 * CLIENTS:
-        await asyncio.sleep(0)
-        turns += 1
-    for client in clients:
-        client.close()
-    await server.shutdown()
-    assert all(not each.is_serving() for each in server.servers)
+    return clients
+
+
+async def turns_until_all_are_in() -> int:
+    """How many turns the loop takes for as many connections as wait at the door when it first looks."""
+    async with serving() as (server, address):
+        clients = clients_at(address)
+        turns = 0
+        while len(server.server_state.connections) < CLIENTS and turns < 10 * CLIENTS:
+            await asyncio.sleep(0)
+            turns += 1
+        for client in clients:
+            client.close()
     return turns
 
 
 def test_many_are_let_in_by_one_turn_of_the_loop():
     """A turn is long under load: whoever is new does not wait for as many as there are new ones before him."""
     assert uvloop.run(turns_until_all_are_in()) < CLIENTS / 2
+
+
+async def answers_of_a_server_told_to_stop() -> list[bytes]:
+    """What those were told whose requests stood at the door when the server was told to stop."""
+    async with serving() as (_, address):
+        clients = clients_at(address, REQUEST)
+    answers = []
+    for client in clients:
+        client.setblocking(True)
+        answers.append(client.recv(100)[:12])
+        client.close()
+    return answers
+
+
+def test_whoever_stands_at_the_door_is_answered_before_it_shuts():
+    """Many more than a turn accepts: none is reset under a request that it has sent."""
+    assert uvloop.run(answers_of_a_server_told_to_stop()) == [b"HTTP/1.1 503"] * CLIENTS
+
+
+async def seconds_until_closed(sent_after: bytes, every: float) -> float:
+    """How long a connection lives whose body was refused, and which sends this again and again."""
+    async with serving() as (_, (host, port)):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        assert (await reader.readuntil(b"no")).startswith(b"HTTP/1.1 503")
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        writer.write(b"x")
+
+        async def sending() -> None:
+            while True:
+                await asyncio.sleep(every)
+                writer.write(sent_after)
+
+        more = asyncio.create_task(sending())
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                assert await reader.read() == b""
+        more.cancel()
+        writer.close()
+        return loop.time() - began
+
+
+@pytest.mark.parametrize(("idle", "total", "least"), [(0.3, 60.0, 0.3), (5.0, 0.5, 0.5)])
+def test_a_body_that_was_refused_has_the_time_of_one_that_was_not(settings, idle, total, least):
+    """Whoever sends nothing more, or goes on for ever, is cut off."""
+    settings.FILEWIRE_UPLOAD_IDLE_SECONDS, settings.FILEWIRE_UPLOAD_TOTAL_SECONDS = idle, total
+    sent_after = b"" if idle < total else b"x"
+    assert least <= uvloop.run(seconds_until_closed(sent_after, 0.1)) < 5.0
+
+
+async def answer_after_a_dropped_body() -> bytes:
+    """What a request is told that follows a body which was refused, and came all the same."""
+    async with serving() as (_, (host, port)):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await reader.readuntil(b"no")
+        writer.write(b"x" * 100_000 + REQUEST)
+        answer = await reader.readuntil(b"no")
+        writer.close()
+        return answer
+
+
+def test_what_follows_a_body_that_was_dropped_is_answered():
+    """The connection stays, and knows where the body ended."""
+    assert uvloop.run(answer_after_a_dropped_body()).startswith(b"HTTP/1.1 503")

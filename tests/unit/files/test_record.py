@@ -39,6 +39,7 @@ def test_an_error_survives_a_queue():
         (MemoryError(), faults.OutOfMemory),
         (OSError(errno.ENOSPC, "full"), errors.StorageFull),
         (OSError(errno.EDQUOT, "quota"), errors.StorageFull),
+        (OSError(errno.EMFILE, "too many open files"), errors.Busy),
         (OSError(errno.EROFS, "read-only"), errors.StorageAway),
         (ValueError("a bug"), None),
     ],
