@@ -102,7 +102,8 @@ class DoorHandler(ASGIHandler):
         except ValueError:
             request = None
         if request is None:
-            refusal = problem(400, "bad_request", "The request's path cannot be read.")
+            detail = "The request's path cannot be read."
+            refusal = problem(400, "bad_request", detail, headers={"Connection": "close"})
             await self.send_response(refusal, send)
             return
         response = await self._middleware_chain(request)

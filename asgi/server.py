@@ -2,7 +2,7 @@
 
 A request's headers are bounded in bytes and in time: httptools takes any number of them, however slowly they come. A
 body that goes on though its request has been answered is dropped, within the time limits of one that is wanted. What
-the server refuses by itself is problem+json too. At SIGTERM, those who wait for events are answered at once.
+the server refuses by itself is problem+json too. At SIGTERM, those who wait for events are answered soon.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import contextlib
 import gc
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -28,14 +28,35 @@ HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 15.0
 WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it has little to say
 WEBSOCKET_PONG_SECONDS = 40.0  # for a client to answer a ping: longer than a reader may stall, which is told why
+LINGER_SECONDS = 2.0  # for a client that still sends to read why its connection is closed
 GRACE_SECONDS = 10
 COLLECT_AT = (10_000, 20, 20)  # new objects, then rounds: a busy server makes Python's 700 some hundred times a second
 BACKLOG = 4096  # connections that may wait to be accepted; the kernel's `somaxconn` where that is less
 ACCEPTS = 16  # connections accepted in one turn of the loop, at most
-DOOR_SECONDS = 3.0  # of the grace, for whoever waits at the door when it is to be shut
+DOOR_SECONDS = 2.0  # of the grace, for whoever waits at the door when it is to be shut
 LAST_DOOR_SECONDS = 0.05
 LAST_TURNS = 8  # of the loop: enough for a connection that has been accepted to be read
 LAST_WORDS_SECONDS = 2.0  # of the grace, for the answers to what has to be cut off
+
+
+class Lingering:
+    """A connection's transport, which is closed for writing first where the client still sends.
+
+    Closed at once, with bytes that nobody has read, the connection is reset, and the client may lose its answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+        self.transport = transport
+        self.write, self.is_closing, self.abort = transport.write, transport.is_closing, transport.abort
+        self._linger = linger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def close(self) -> None:
+        """Close it now, or as soon as the client has had the time to read its answer."""
+        if not self._linger():
+            self.transport.close()
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -43,12 +64,14 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect headers, and not for ever."""
-        super().connection_made(transport)
+        self._transport = transport
+        super().connection_made(Lingering(transport, self._linger))  # type: ignore[arg-type]
         self._in_headers = True
+        self._deaf = False
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._body_timer: asyncio.TimerHandle | None = None  # of a body that nobody wants any more
-        self._dropping_since = self._heard_at = 0.0
+        self._body_since = self._heard_at = 0.0
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -59,13 +82,19 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless the headers are more than anyone needs."""
+        if self._deaf:
+            return
         if self._in_headers:
             self._header_bytes += len(data)
         if self._body_timer is not None:
             self._heard_at = self.loop.time()
         super().data_received(data)
-        if self._in_headers and self._header_bytes > HEADER_BYTES:
+        if not self._in_headers:
+            return
+        if self._header_bytes > HEADER_BYTES:
             self._refuse(431, "headers_too_large", f"The request's headers are larger than {HEADER_BYTES} bytes.")
+        elif self._header_timer is None and self.timeout_keep_alive_task is None:
+            self._keep_alive()
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
@@ -77,6 +106,7 @@ class BoundedHttp(HttpToolsProtocol):
         """The headers are whole."""
         self._in_headers = False
         self._headers_came()
+        self._body_since = self.loop.time()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -90,9 +120,23 @@ class BoundedHttp(HttpToolsProtocol):
         """A request has its answer; the rest of its body, where there is more, is dropped, but not for ever."""
         super().on_response_complete()
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and cycle.response_complete and not self._in_headers and not self.transport.is_closing():
-            self._dropping_since = self._heard_at = self.loop.time()
+        if self._deaf or self._in_headers or self.transport.is_closing():
+            return
+        if cycle is not None and cycle.response_complete:
+            self._heard_at = self.loop.time()
             self._look_at_body()
+
+    def handle_websocket_upgrade(self) -> None:
+        """What comes now is no HTTP: it has the connection's own transport."""
+        self.transport = self._transport
+        super().handle_websocket_upgrade()
+
+    def shutdown(self) -> None:
+        """The server stops: whose request has its answer is not waited for."""
+        if self.cycle is not None and self.cycle.response_complete:
+            self._transport.close()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is refused; but a request that is whole is answered first, whatever came behind it."""
@@ -111,6 +155,22 @@ class BoundedHttp(HttpToolsProtocol):
             self._header_timer.cancel()
             self._header_timer = None
 
+    def _keep_alive(self) -> None:
+        """Wait for a request, and not for ever: what came last was the end of a dropped body, or a blank line."""
+        if self in self.connections and self.cycle is not None and self.cycle.response_complete:
+            wait = self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(wait, self.timeout_keep_alive_handler)
+
+    def _linger(self) -> bool:
+        """Whether the connection is closed later: the client is in a body, or may be, and reads its answer first."""
+        if self._in_headers or self._transport.is_closing():
+            return False
+        if not self._deaf:
+            self._deaf = True
+            self._transport.write_eof()
+            self._body_timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)
+        return True
+
     def _body_ended(self) -> None:
         if self._body_timer is not None:
             self._body_timer.cancel()
@@ -118,7 +178,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _look_at_body(self) -> None:
         idle_at = self._heard_at + settings.FILEWIRE_UPLOAD_IDLE_SECONDS
-        ends_at = min(idle_at, self._dropping_since + settings.FILEWIRE_UPLOAD_TOTAL_SECONDS)
+        ends_at = min(idle_at, self._body_since + settings.FILEWIRE_UPLOAD_TOTAL_SECONDS)
         if self.loop.time() >= ends_at:
             self.transport.abort()
         else:
@@ -160,51 +220,55 @@ class Server(uvicorn.Server):
         with one handle whoever is new waits for as many turns as there are new ones before him: for seconds.
         """
         await super().startup(sockets)
+        self._doors: list[socket.socket] = []
         loop = asyncio.get_running_loop()
         for server in tuple(self.servers):
-            for listening in server.sockets:
-                for _ in range(ACCEPTS - 1):
-                    handle = socket.socket(fileno=os.dup(listening.fileno()))
-                    self.servers.append(await loop.create_server(self._connection, sock=handle, backlog=BACKLOG))
+            self._doors += [socket.socket(fileno=os.dup(listening.fileno())) for listening in server.sockets]
+        for door in self._doors:
+            door.setblocking(False)
+            for _ in range(ACCEPTS - 1):
+                self.servers.append(await loop.create_server(self._connection, sock=door.dup(), backlog=BACKLOG))
 
     def _connection(self) -> BoundedHttp:
         return BoundedHttp(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what waits for events now, and what still sends its body shortly before the grace is over.
+        """Let in who stands at the door, then end what waits for events, and last what still sends its body.
 
         Connections that the kernel has already taken for us are taken from it first: closed with the socket, they would
-        be reset under a request that cannot be sent again.
+        be reset under a request that cannot be sent again. All of it is within the grace.
         """
-        listening = [socket.socket(fileno=os.dup(each.fileno())) for server in self.servers for each in server.sockets]
-        await self._take_in(listening)
-        for each in listening:
-            each.close()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await self._take_in()
+        left = max(LAST_WORDS_SECONDS, (self.config.timeout_graceful_shutdown or 0) - (loop.time() - began))
+        self.config.timeout_graceful_shutdown = left  # type: ignore[assignment]  # asyncio takes parts of a second
         hub().stop()
-        asyncio.get_running_loop().call_later(GRACE_SECONDS - LAST_WORDS_SECONDS, stop_reading)
+        loop.call_later(left - LAST_WORDS_SECONDS, stop_reading)
         await super().shutdown(sockets)
 
-    async def _take_in(self, listening: list[socket.socket]) -> None:
-        """Accept and read all who wait at the door, and let no more queue up; for some seconds at most."""
+    async def _take_in(self) -> None:
+        """Accept and read all who wait at the door, and let hardly any more queue up; for some seconds at most."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + DOOR_SECONDS
-        for each in listening:
-            each.setblocking(False)
+        for each in self._doors:
             each.listen(0)
         waited = True
         while waited and loop.time() < ends_at:
-            accepted = list(_waiting_at(listening))
+            accepted = list(_waiting_at(self._doors))
             waited = bool(accepted)
             taking = (loop.connect_accepted_socket(self._connection, client) for client in accepted)
             await asyncio.gather(*taking, return_exceptions=True)  # some may have gone again
             await asyncio.sleep(LAST_DOOR_SECONDS)  # for what is on its way to a connection that is there
             for _ in range(LAST_TURNS):  # a turn may be longer than that
                 await asyncio.sleep(0)
+        for each in self._doors:
+            each.close()
 
 
-def _waiting_at(listening: list[socket.socket]) -> Iterator[socket.socket]:
+def _waiting_at(doors: list[socket.socket]) -> Iterator[socket.socket]:
     """The connections that the kernel has taken for us, and nobody has accepted."""
-    for each in listening:
+    for each in doors:
         with contextlib.suppress(OSError):  # none any more; or as many are open as may be
             for _ in range(BACKLOG):
                 yield each.accept()[0]

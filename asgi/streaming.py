@@ -32,6 +32,7 @@ class UnreadBody:
 
     async def gone(self) -> None:
         """Return when the client has gone; what it still sends is dropped. For doors that answer for a long time."""
+        self.asked_for = True
         while not self._gone.is_set():
             message = await self._receive()
             if message["type"] == "http.disconnect":

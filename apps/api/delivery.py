@@ -18,6 +18,7 @@ from django.utils.http import content_disposition_header
 from apps.api.ranges import Span, spans_of
 from apps.api.validators import has_current, last_modified, not_modified, range_applies
 from apps.files.errors import FileMissing, StorageAway
+from apps.files.storage import as_storage_error
 
 CHUNK_BYTES = 256 * 1024
 # Types that a browser shows and cannot run. Everything else is saved, never opened in the site's name.
@@ -40,7 +41,7 @@ async def deliver(
 ) -> HttpResponseBase:
     """The bytes at the path, as the request asks for them; `charset` is that of plain text.
 
-    Raises FileMissing, StorageAway, PreconditionFailed, RangeUnsatisfiable.
+    Raises FileMissing, StorageAway, Busy, PreconditionFailed, RangeUnsatisfiable.
     """
     modified = last_modified(modified_at)
     if has_current(request, etag, modified_at):
@@ -50,7 +51,7 @@ async def deliver(
     except FileNotFoundError as error:
         raise FileMissing from error
     except OSError as error:
-        raise StorageAway from error
+        raise as_storage_error(error) from error
     try:
         spans = []
         # RFC 9110, section 14.2: a range is GET's alone

@@ -145,7 +145,7 @@ def translated() -> Iterator[None]:
 def as_storage_error(error: OSError) -> FilewireError:
     """What an OSError of the storage means to a client."""
     if error.errno in TOO_MANY_OPEN:
-        return Busy()
+        return Busy("Too many files are open.")
     return StorageFull() if error.errno in FULL else StorageAway()
 
 

@@ -6,6 +6,7 @@ the log has one line for all that a second brings.
 
 import asyncio
 import logging
+from contextvars import Context
 
 from django.conf import settings
 
@@ -24,7 +25,7 @@ def take() -> bool:
         _taken += 1
         return True
     if not _refused:
-        asyncio.get_running_loop().call_later(SUMMARY_SECONDS, _tell)
+        asyncio.get_running_loop().call_later(SUMMARY_SECONDS, _tell, context=Context())  # no request's own line
     _refused += 1
     return False
 

@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 import uvloop
 
-from asgi.server import ACCEPTS, BACKLOG, BoundedHttp, Server
+from asgi.server import ACCEPTS, BACKLOG, GRACE_SECONDS, BoundedHttp, Server
 
 CLIENTS = 8 * ACCEPTS
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -31,7 +31,7 @@ async def serving() -> AsyncIterator[tuple[Server, tuple[str, int]]]:
         http=BoundedHttp,
         lifespan="off",
         log_config=None,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=BACKLOG,
     )
     config.load()
@@ -95,10 +95,10 @@ async def seconds_until_closed(sent_after: bytes, every: float) -> float:
     """How long a connection lives whose body was refused, and which sends this again and again."""
     async with serving() as (_, (host, port)):
         reader, writer = await asyncio.open_connection(host, port)
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
-        assert (await reader.readuntil(b"no")).startswith(b"HTTP/1.1 503")
         loop = asyncio.get_running_loop()
         began = loop.time()
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        assert (await reader.readuntil(b"no")).startswith(b"HTTP/1.1 503")
         writer.write(b"x")
 
         async def sending() -> None:
@@ -125,14 +125,47 @@ def test_a_body_that_was_refused_has_the_time_of_one_that_was_not(settings, idle
 
 async def answer_after_a_dropped_body() -> bytes:
     """What a request is told that follows a body which was refused, and came all the same."""
-    async with serving() as (_, (host, port)):
+    async with serving() as (server, (host, port)):
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         await reader.readuntil(b"no")
         writer.write(b"x" * 100_000 + REQUEST)
         answer = await reader.readuntil(b"no")
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        await reader.readuntil(b"no")
+        [connection] = server.server_state.connections
+        connection.timeout_keep_alive = 0.2
+        writer.write(b"x" * 100_000)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""  # after the body's end it is a connection like any other
         writer.close()
         return answer
+
+
+async def answer_to_a_client_that_does_not_wait(request: bytes) -> bytes:
+    """What a client reads that is refused while it sends, and reads only when it has sent a good part."""
+    async with serving() as (_, (host, port)):
+        with socket.create_connection((host, port)) as client:
+            client.sendall(request)
+            await asyncio.sleep(0.2)  # in which it is answered, and its connection closed
+            client.settimeout(5)
+            await asyncio.to_thread(client.sendall, b"x" * 1_000_000)
+            return await asyncio.to_thread(client.recv, 65_536)
+
+
+def test_a_client_that_is_cut_off_while_it_sends_reads_why(monkeypatch):
+    """A connection that is closed with bytes in it that nobody has read would be reset, and the answer lost."""
+
+    async def closing(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"2"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 503, "headers": headers})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", closing)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n"
+    answer = uvloop.run(answer_to_a_client_that_does_not_wait(head))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.endswith(b"no")
 
 
 def test_what_follows_a_body_that_was_dropped_is_answered():
