@@ -55,8 +55,18 @@ class Lingering:
 
     def close(self) -> None:
         """Close it now, or as soon as the client has had the time to read its answer."""
-        if not self._linger():
+        if self._linger():
+            self.write = _drop  # the answer is out; whoever still works on the request has come too late
+        else:
             self.transport.close()
+
+    def forget(self) -> None:
+        """The connection is gone: let go of who looks after it, so that both are freed at once."""
+        self._linger = bool
+
+
+def _drop(data: Any) -> None:
+    """Write nothing."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -65,7 +75,8 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect headers, and not for ever."""
         self._transport = transport
-        super().connection_made(Lingering(transport, self._linger))  # type: ignore[arg-type]
+        self._lingering = Lingering(transport, self._linger)
+        super().connection_made(self._lingering)  # type: ignore[arg-type]
         self._in_headers = True
         self._deaf = False
         self._header_bytes = 0
@@ -78,6 +89,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Expect nothing."""
         self._headers_came()
         self._body_ended()
+        self._lingering.forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

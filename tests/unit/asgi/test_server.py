@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -171,3 +172,28 @@ def test_a_client_that_is_cut_off_while_it_sends_reads_why(monkeypatch):
 def test_what_follows_a_body_that_was_dropped_is_answered():
     """The connection stays, and knows where the body ended."""
     assert uvloop.run(answer_after_a_dropped_body()).startswith(b"HTTP/1.1 503")
+
+
+async def protocols_left_after_requests() -> int:
+    """How many connections are in memory still, though they are closed and nothing was collected."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving() as (server, (host, port)):
+            for request in (REQUEST, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n", b"?\r\n\r\n") * 5:
+                reader, writer = await asyncio.open_connection(host, port)
+                writer.write(request)
+                await reader.readuntil(b"}" if request.startswith(b"?") else b"no")
+                writer.close()
+            async with asyncio.timeout(5):
+                while server.server_state.connections:  # noqa: ASYNC110 - uvicorn has no event for it
+                    await asyncio.sleep(0.01)
+            del reader, writer
+        return sum(isinstance(each, BoundedHttp) for each in gc.get_objects())
+    finally:
+        gc.enable()
+
+
+def test_a_connection_that_is_gone_is_freed_without_a_collection():
+    """Collections are rare in a server that is busy."""
+    assert uvloop.run(protocols_left_after_requests()) == 0
