@@ -170,8 +170,9 @@ class BoundedHttp(HttpToolsProtocol):
     def _keep_alive(self) -> None:
         """Wait for a request, and not for ever: what came last was the end of a dropped body, or a blank line."""
         if self in self.connections and self.cycle is not None and self.cycle.response_complete:
-            wait = self.timeout_keep_alive
-            self.timeout_keep_alive_task = self.loop.call_later(wait, self.timeout_keep_alive_handler)
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _linger(self) -> bool:
         """Whether the connection is closed later: the client is in a body, or may be, and reads its answer first."""

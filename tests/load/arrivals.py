@@ -12,12 +12,13 @@ import json
 import os
 import random
 import re
-import resource
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from project.descriptors import allow_many
 
 PATIENCE_SECONDS = 30.0
 MAX_CONNECTIONS = 12_000
@@ -203,8 +204,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--until-stopped", action="store_true", help="until stdin is closed")
     options = parser.parse_args()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many()
     import uvloop
 
     began = time.monotonic()

@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -18,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from project.descriptors import allow_many
 from tests.load import plots, report
 from tests.load.bench import Bench
 from tests.load.contenders import NGINX
@@ -93,8 +93,7 @@ def main(words: list[str] | None = None) -> int:
         raise SystemExit("wrk is needed: apt-get install wrk")
     if (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {OTHER_CORE})  # the databases too; the servers are pinned to core 0
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many()
     began, failures = time.monotonic(), 0
     with contextlib.ExitStack() as stack:
         bench = prepared(options, stack)

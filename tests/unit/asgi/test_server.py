@@ -14,6 +14,7 @@ import uvloop
 from asgi.server import ACCEPTS, BACKLOG, GRACE_SECONDS, BoundedHttp, Server
 
 CLIENTS = 8 * ACCEPTS
+BODY_TO_COME = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -98,7 +99,7 @@ async def seconds_until_closed(sent_after: bytes, every: float) -> float:
         reader, writer = await asyncio.open_connection(host, port)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        writer.write(BODY_TO_COME)
         assert (await reader.readuntil(b"no")).startswith(b"HTTP/1.1 503")
         writer.write(b"x")
 
@@ -128,11 +129,11 @@ async def answer_after_a_dropped_body() -> bytes:
     """What a request is told that follows a body which was refused, and came all the same."""
     async with serving() as (server, (host, port)):
         reader, writer = await asyncio.open_connection(host, port)
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        writer.write(BODY_TO_COME)
         await reader.readuntil(b"no")
         writer.write(b"x" * 100_000 + REQUEST)
         answer = await reader.readuntil(b"no")
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        writer.write(BODY_TO_COME)
         await reader.readuntil(b"no")
         [connection] = server.server_state.connections
         connection.timeout_keep_alive = 0.2
