@@ -17,11 +17,10 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from asgi.application import live
+from asgi.sockets import CLOSE_SECONDS, MESSAGE_BYTES, PONG_SECONDS, bound
 
 logger = logging.getLogger(__name__)
 
-PONG_SECONDS = 40  # for a client to answer a ping: longer than a reader may stall, which is told why
-MESSAGE_BYTES = 64 * 1024
 SERVERS_CODES = (1011, 1012, 1013)  # an internal error, a restart, try again later
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
 REFUSAL_BODY = (
@@ -50,6 +49,8 @@ class PausableProtocol(WebSocketProtocol):
     def onOpen(self) -> None:  # noqa: N802 - autobahn's name
         """Learn from the transport when its buffer is full, and when it is empty again."""
         super().onOpen()
+        bound(self.transport.getHandle())
+        self.closeHandshakeTimeout = CLOSE_SECONDS  # autobahn's is one second, and a reset
         self.writable = asyncio.Event()
         self.writable.set()
         # The handshake's HTTP channel has left itself there, and a transport has one producer at a time.
@@ -67,6 +68,13 @@ class PausableProtocol(WebSocketProtocol):
             self.sendCloseFrame(code=code)
         else:
             super().serverClose(code)
+
+    def onAutoPingTimeout(self) -> None:  # noqa: N802 - autobahn's name
+        """No pong came. A socket that is being closed stays: its client has its time to read that."""
+        if self.state == self.STATE_CLOSING:
+            self.autoPingTimeoutCall: Any = None
+        else:
+            super().onAutoPingTimeout()
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
         """The buffer is full."""

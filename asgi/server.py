@@ -1,7 +1,8 @@
 """uvicorn with what it lacks as a front door: bounds on what it reads, one shape for its own errors, and a prompt end.
 
 A request's headers are bounded in bytes and in time: httptools takes any number of them, however slowly they come. A
-body that goes on though its request has been answered is dropped, within the time limits of one that is wanted. What
+body that goes on though its request has been answered is dropped, within the time limits of one that is wanted. An
+offer of another protocol is passed over: httptools would take the body that comes with it for the next request. What
 the server refuses by itself is problem+json too. At SIGTERM, those who wait for events are answered soon.
 """
 
@@ -10,9 +11,11 @@ import contextlib
 import gc
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httptools
 import uvicorn
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -22,14 +25,14 @@ from apps.api.problems import problem
 from apps.api.requests import ABORT
 from apps.events.hub import hub
 from apps.uploads.view import stop_reading
+from asgi.sockets import CLOSE_SECONDS, MESSAGE_BYTES, PONG_SECONDS, bound
 from project import environment as env
 
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 15.0
-WEBSOCKET_MESSAGE_BYTES = 64 * 1024  # what a client may send in one frame; it has little to say
-WEBSOCKET_PONG_SECONDS = 40.0  # for a client to answer a ping: longer than a reader may stall, which is told why
 LINGER_SECONDS = 2.0  # for a client that still sends to read why its connection is closed
 GRACE_SECONDS = 10
+OF_AN_UPGRADE = frozenset({b"upgrade", b"http2-settings"})  # headers, and words of `Connection`
 COLLECT_AT = (10_000, 20, 20)  # new objects, then rounds: a busy server makes Python's 700 some hundred times a second
 BACKLOG = 4096  # connections that may wait to be accepted; the kernel's `somaxconn` where that is less
 ACCEPTS = 16  # connections accepted in one turn of the loop, at most
@@ -78,6 +81,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._lingering = Lingering(transport, self._linger)
         super().connection_made(self._lingering)  # type: ignore[arg-type]
         self._in_headers = True
+        self._passed_over = False  # an offer of another protocol: the request is read again without it
+        self._refused = False
         self._deaf = False
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
@@ -96,6 +101,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Parse, unless the headers are more than anyone needs."""
         if self._deaf:
             return
+        self._data = data
         if self._in_headers:
             self._header_bytes += len(data)
         if self._body_timer is not None:
@@ -119,10 +125,25 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_headers = False
         self._headers_came()
         self._body_since = self.loop.time()
-        super().on_headers_complete()
+        offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        self._passed_over = offered and not self._should_upgrade()
+        if not self._passed_over:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, kept as it came where all before it has been read: else it is copied twice."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.body:
+                cycle.body, body = body, b""
+            elif isinstance(cycle.body, bytes):
+                cycle.body = bytearray(cycle.body)  # which grows without being copied for each small piece
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """What comes now is another request's."""
+        if self._passed_over:
+            return
         self._in_headers = True
         self._header_bytes = 0
         self._body_ended()
@@ -138,8 +159,34 @@ class BoundedHttp(HttpToolsProtocol):
             self._heard_at = self.loop.time()
             self._look_at_body()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Read the request again without the offer of another protocol, as which httptools has taken its body."""
+        paused = sys.exc_info()[1]
+        if not self._passed_over or not isinstance(paused, httptools.HttpParserUpgrade):
+            super()._unsupported_upgrade_warning()
+            return
+        self._passed_over = False
+        head = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        for name, value in self.headers:
+            if name == b"connection":
+                kept = [word for word in value.split(b",") if word.strip().lower() not in OF_AN_UPGRADE]
+                value = b",".join(kept) or b"keep-alive"
+            if name not in OF_AN_UPGRADE:
+                head += b"%s: %s\r\n" % (name, value)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        super().data_received(head + b"\r\n" + self._data[paused.args[0] :])
+
     def handle_websocket_upgrade(self) -> None:
         """What comes now is no HTTP: it has the connection's own transport."""
+        if any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        ):
+            self._refuse(400, "malformed", "A WebSocket begins with a request that has no body.")
+            return
+        if self._answers_first():
+            return
         self.transport = self._transport
         super().handle_websocket_upgrade()
 
@@ -152,11 +199,16 @@ class BoundedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is refused; but a request that is whole is answered first, whatever came behind it."""
-        if self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-            self.flow.pause_reading()
-            return
-        self._refuse(400, "malformed", "The request is not valid HTTP.")
+        if not self._answers_first():
+            self._refuse(400, "malformed", "The request is not valid HTTP.")
+
+    def _answers_first(self) -> bool:
+        """Whether a request that is whole has no answer yet: it gets one, and the connection ends behind it."""
+        if self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
+            return False
+        self.cycle.keep_alive = False
+        self.flow.pause_reading()
+        return True
 
     def _expect_headers(self) -> None:
         if self._header_timer is None:
@@ -176,7 +228,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _linger(self) -> bool:
         """Whether the connection is closed later: the client is in a body, or may be, and reads its answer first."""
-        if self._in_headers or self._transport.is_closing():
+        if (self._in_headers and not self._refused) or self._transport.is_closing():
             return False
         if not self._deaf:
             self._deaf = True
@@ -206,6 +258,8 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, status: int, code: str, detail: str) -> None:
         if self.transport.is_closing():
             return
+        self._headers_came()
+        self._refused = True
         answer = problem(status, code, detail, headers={"Connection": "close"})
         answer.headers["Content-Length"] = str(len(answer.content))
         lines = [f"HTTP/1.1 {status} {answer.reason_phrase}", *(f"{name}: {value}" for name, value in answer.items())]
@@ -216,11 +270,34 @@ class BoundedHttp(HttpToolsProtocol):
 class ClosableWebSocket(WebSocketsSansIOProtocol):
     """One WebSocket, which can be closed though its client does not read."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Bound what is kept for the client."""
+        bound(transport.get_extra_info("socket"))
+        self._end: asyncio.TimerHandle | None = None
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more to end."""
+        if self._end is not None:
+            self._end.cancel()
+        super().connection_lost(exc)
+
     async def send(self, message: Any) -> None:
         """Send; a close goes out behind what the client has not read, and is not held back until it has."""
         if message["type"] == "websocket.close":
             self.writable.set()
+            self._end_soon()
         await super().send(message)
+
+    def keepalive_timeout(self) -> None:
+        """The client has not answered a ping; it may not read either."""
+        self._end_soon()
+        super().keepalive_timeout()
+
+    def _end_soon(self) -> None:
+        """Bound the time in which the client may read what is kept for it: an orderly end waits for that for ever."""
+        if self._end is None:
+            self._end = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
 
 class Server(uvicorn.Server):
@@ -296,9 +373,9 @@ def serve(host: str, port: int) -> None:
         loop="uvloop",
         http=BoundedHttp,
         ws=ClosableWebSocket,
-        ws_max_size=WEBSOCKET_MESSAGE_BYTES,
+        ws_max_size=MESSAGE_BYTES,
         ws_ping_interval=settings.FILEWIRE_PING_SECONDS,
-        ws_ping_timeout=WEBSOCKET_PONG_SECONDS,
+        ws_ping_timeout=PONG_SECONDS,
         ws_per_message_deflate=False,  # 1,000 sockets would each keep a compressor's memory
         lifespan="on",
         access_log=False,

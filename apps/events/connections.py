@@ -15,6 +15,8 @@ from redis.retry import Retry
 
 from apps.files.loops import PerLoop
 
+CONNECTIONS = 64  # of an event loop: thousands of readers that come back at once take turns
+TURN_SECONDS = 20.0  # to wait for one of them
 AWAY = (redis.RedisError, OSError, asyncio.TimeoutError)
 
 
@@ -29,12 +31,15 @@ def open_sync(connect_seconds: float, answer_seconds: float) -> redis.Redis:
 
 
 def _open_async() -> redis.asyncio.Redis:
-    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.REDIS_URL,
+        max_connections=CONNECTIONS,
+        timeout=TURN_SECONDS,
         retry=AsyncRetry(NoBackoff(), 0),
         socket_connect_timeout=settings.REDIS_CONNECT_SECONDS,
         socket_timeout=settings.REDIS_ANSWER_SECONDS,
     )
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_pool(pool)
     return client
 
 

@@ -303,13 +303,13 @@ def make_durable(put_there: Mapping[str, Sequence[Path]]) -> dict[str, OSError]:
 _syncing = ThreadPoolExecutor(8, thread_name_prefix="sync")
 
 
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of the data: a disk that fills takes a part first and refuses the next write. Raises OSError."""
-    written = os.write(descriptor, data)
-    if written < len(data):
-        view = memoryview(data)
-        while written < len(data):
-            written += os.write(descriptor, view[written:])
+def write_all(descriptor: int, *pieces: bytes) -> None:
+    """Write all of these: a disk that fills takes a part first and refuses the next write. Raises OSError."""
+    written = os.writev(descriptor, pieces)
+    if written < sum(map(len, pieces)):
+        left = memoryview(b"".join(pieces))[written:]
+        while left:
+            left = left[os.write(descriptor, left) :]
 
 
 def _sync(path: Path) -> None:

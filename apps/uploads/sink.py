@@ -22,6 +22,7 @@ from apps.files.errors import FileTooLarge
 MEMORY_BYTES = 128 * 1024  # a file up to this size is written by the commit, in one go
 HEAD_BYTES = 8 * 1024  # what the type is sniffed from
 QUEUED_BATCHES = 4
+WRITTEN_BATCHES = 64  # by one call to the system, at most
 
 _pool = ThreadPoolExecutor(4, thread_name_prefix="sink")
 
@@ -132,10 +133,11 @@ class Sink:
     def _drain(self) -> None:
         if self._descriptor is None:
             return
-        while self._batches:
-            batch = self._batches.popleft()
-            self._hash.update(batch)
-            storage.write_all(self._descriptor, batch)
+        while count := len(self._batches):
+            taken = [self._batches.popleft() for _ in range(min(count, WRITTEN_BATCHES))]
+            for batch in taken:
+                self._hash.update(batch)
+            storage.write_all(self._descriptor, *taken)
 
     def _close(self) -> None:
         if self._descriptor is not None:

@@ -62,7 +62,7 @@ BRINGS = frozenset({"POST", "PUT"})  # methods that bring a file
 LENGTH = re.compile(r"[0-9]{1,19}")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_POLL_SECONDS = 0.05
-BATCH_BYTES = 256 * 1024
+BATCH_BYTES = 250_000  # what the server reads at once (256,000) is a batch as it is
 
 
 @dataclass(kw_only=True)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from apps.events import publish
+from apps.events.readers.websocket import STALLED_SECONDS
 from tests.ports import free_port
 from tests.unit.events.feeding import (
     a_file,
@@ -216,6 +218,29 @@ async def test_f07_daphne_does_not_buffer_for_a_client_that_stops_reading(live):
         assert live.memory - before < 7 * 1024 * 1024  # half of what was sent
         frames = [as_described(await asyncio.wait_for(paused.recv(), 10)) for _ in range(3001)]
     assert [place(frame) for frame in frames] == sorted({place(frame) for frame in frames})
+
+
+def test_a_client_of_daphne_that_slept_reads_what_was_kept_and_1013(live):
+    """It has stalled for longer than is waited for; its connection is not reset under what it has yet to read."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = live.address.split(":")
+        client.connect((host, int(port)))
+        client.sendall(
+            b"GET /ws/files/ HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        head = client.recv(100)
+        assert head.startswith(b"HTTP/1.1 101")
+        _tell_of_large(100)
+        time.sleep(STALLED_SECONDS + 5)  # what is tested is that so much time makes no difference
+        client.settimeout(10)
+        received = b""
+        while not received.endswith(b"\x88\x02\x03\xf5"):  # the frame that closes, with 1013
+            piece = client.recv(65536)
+            assert piece, "it ended without a reason"
+            received += piece
+    assert received.count(b"file.queued") > 10
 
 
 async def test_daphne_tells_a_client_to_try_again_later(data_directory):

@@ -106,6 +106,20 @@ async def test_a_cursor_replays_what_was_missed():
     assert place(hello) < place(replayed[0]) < place(replayed[-1]) < place(live)
 
 
+async def test_more_readers_than_there_are_connections_come_back_at_once():
+    """After a restart, say: they take turns at Redis, and each gets all it has missed."""
+    for _ in range(3):
+        append(uuid.uuid4(), 1)
+
+    async def caught_up() -> list[tuple[int, int]]:
+        async with Client(after="0-0") as client:
+            return [place(frame) for frame in await client.frames(4)]
+
+    found = await asyncio.gather(*(caught_up() for _ in range(3 * connections.CONNECTIONS)))
+    assert len(found[0]) == 4
+    assert all(each == found[0] for each in found)
+
+
 async def test_zero_is_the_beginning():
     """`after=0` replays all there ever was, while nothing was trimmed."""
     append(uuid.uuid4(), 1)

@@ -4,16 +4,17 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.load.contenders import EVERY, Contender, contenders
-from tests.load.report import Results
+from tests.load.report import Results, mean
 from tests.load.serving import Server, serving
 
 TEXT_LINE = b"the quick brown fox jumps over the lazy dog\n"
 TRIVIAL = b"A trivial file, for which next to nothing is to be done.\n"
+OURS_EVERY = 3  # others this service is measured again: it is in every ratio
 
 
 class Bench:
@@ -25,7 +26,7 @@ class Bench:
         self.began = time.monotonic()
         self.results = Results()
         self.capacity: float = 0.0  # uploads a second, as the part that measured it left it
-        self.few_rounds = min(options.rounds, 3)  # of what takes a minute each
+        self.few_rounds = min(options.rounds, 3)  # of what has no ratio, or takes a minute each
         self.materials = folder / "materials"
         self.materials.mkdir()
 
@@ -46,6 +47,20 @@ class Bench:
                 stack.enter_context(explained(server))
                 servers.append(server)
             yield servers
+
+    @staticmethod
+    def in_turn(
+        servers: Sequence[Server], measure: Callable[[Server], dict[str, float]]
+    ) -> list[tuple[Server, dict[str, float]]]:
+        """Each server with what was found of it: of this service, the first, the mean of several times in between."""
+        ours, others = servers[0], servers[1:]
+        own = [measure(ours)]
+        found = []
+        for place, other in enumerate(others, 1):
+            found.append((other, measure(other)))
+            if place % OURS_EVERY == 0 and place < len(others):
+                own.append(measure(ours))
+        return [(ours, mean(own)), *found]
 
     def contenders(self, *, limits: bool = False) -> list[Contender]:
         """Who takes part."""

@@ -4,6 +4,7 @@ What is stored is read again: it must be the same bytes. Then it is removed, so 
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import socket
@@ -41,18 +42,24 @@ def run(bench: Bench) -> None:
         chosen = [each for each in chosen if not any(words in each.name for words in LEFT_OUT)]
     block = os.urandom(MIB)
     with bench.all(chosen, on_disk=True) as servers:
-        for number in range(bench.few_rounds + 1):  # the first warms up
+        for number in range(bench.options.rounds + 1):  # the first warms up
             for mib in [1] if number == 0 else sorted(bench.options.large_mib):
-                for server in servers:
-                    ways = [("raw body", server.contender.raw), ("multipart", server.contender.form)]
-                    for way in [name for name, taken in ways if taken]:
-                        bench.say(f"large, round {number}: {mib} MiB, {way}: {server.name}")
-                        figures = one(server, way, block, mib)
-                        if number:
-                            keep(bench, server, way, mib, figures)
+                bench.say(f"large, round {number}: {mib} MiB")
+                one_round(bench, servers, block, mib, counts=number > 0)
     bench.results.remark(
         "Large uploads: “written to disk” is `write_bytes` of `/proc/PID/io`; a file system in memory shows 0 there."
     )
+
+
+def one_round(bench: Bench, servers: list[Server], block: bytes, mib: int, *, counts: bool) -> None:
+    """Each way of sending it, by all who take it."""
+    once = functools.partial(one, block=block, mib=mib, wanted=digest_of(block, mib))
+    raw = [server for server in servers if server.contender.raw]
+    forms = [server for server in servers if server.contender.form]
+    for way, taking in (("raw body", raw), ("multipart", forms)):
+        for server, figures in bench.in_turn(taking, functools.partial(once, way=way)):
+            if counts:
+                keep(bench, server, way, mib, figures)
 
 
 def keep(bench: Bench, server: Server, way: str, mib: int, figures: dict[str, float]) -> None:
@@ -65,12 +72,18 @@ def keep(bench: Bench, server: Server, way: str, mib: int, figures: dict[str, fl
         bench.results.add("large", title, who, figures, spec=SPEC, size=mib, family=f"MiB of {load}")
 
 
-def one(server: Server, way: str, block: bytes, mib: int) -> dict[str, float]:
+@functools.cache
+def digest_of(block: bytes, count: int) -> bytes:
+    """The SHA-256 of so many of these blocks."""
+    digest = hashlib.sha256()
+    for _ in range(count):
+        digest.update(block)
+    return digest.digest()
+
+
+def one(server: Server, way: str, block: bytes, mib: int, wanted: bytes) -> dict[str, float]:
     """One upload, checked. Raises SystemExit where what is stored is something else."""
     size, put = mib * MIB, server.contender.put
-    digest = hashlib.sha256()
-    for _ in range(mib):
-        digest.update(block)
     before = set(server.stored()) if server.name != SINK_LIMIT else set()
     drained = server.get("/")["bytes"] if server.name == SINK_LIMIT else 0
     head, tail, target = b"", b"", "/upload/?filename=large.bin"
@@ -104,7 +117,7 @@ def one(server: Server, way: str, block: bytes, mib: int) -> dict[str, float]:
     (path,) = [path for path in server.stored() if path not in before]
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256")
-    if found.digest() != digest.digest():
+    if found.digest() != wanted:
         raise SystemExit(f"{server.name}: {way} of {mib} MiB was stored as something else")
     figures["written"] = (server.tree.written() - written) / size
     forget(server, path)

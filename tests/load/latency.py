@@ -44,7 +44,7 @@ PAUSE_SECONDS = 0.05  # between one file's frame and the next file: what its end
 def run(bench: Bench) -> None:
     """Idle, at half of what is finished a second, at half of what is accepted a second; round after round."""
     accepted = bench.capacity or capacity(bench)
-    for number in range(bench.options.rounds):
+    for number in range(bench.few_rounds):
         with bench.ours(dispatcher=False) as server, live(server) as port, server.beside("worker"):
             warm(server)
             finished = asyncio.run(finishing(server, max(32, bench.options.probes)))

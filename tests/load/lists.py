@@ -36,14 +36,30 @@ def run(bench: Bench) -> None:
             for number in range(bench.options.rounds):
                 bench.say(f"lists, round {number + 1}, {rows:,} rows")
                 one_round(bench, servers, rows)
+                if number < bench.few_rounds:
+                    own_lists(bench, servers[0], rows)
 
 
 def one_round(bench: Bench, servers: list[Server], rows: int) -> None:
-    """Each list once."""
+    """The lists that everybody has."""
+    for server, figures in bench.in_turn(servers, lambda server: kept(bench, server, "/files/")):
+        add(bench, server, rows, "first page", figures)
+    for server, figures in bench.in_turn(servers, lambda server: once(server, "/files/")):
+        add_once(bench, server, rows, "first page", figures)
+
+    def beside_uploads(server: Server) -> dict[str, float]:
+        with uploading(bench, server, UPLOADS_A_SECOND):
+            return kept(bench, server, "/files/")
+
+    for server, figures in bench.in_turn(servers, beside_uploads):
+        add(bench, server, rows, f"first page, {UPLOADS_A_SECOND} uploads a second beside it", figures)
+    # so that the next round's lists, and the next size, are of the rows that were made for them
     for server in servers:
-        keep(bench, server, rows, "first page", "/files/")
-        once(bench, server, rows, "first page", "/files/")
-    ours = servers[0]
+        server.forget_uploads()
+
+
+def own_lists(bench: Bench, ours: Server, rows: int) -> None:
+    """The lists that this service alone has."""
     assert ours.name == OURS
     few = min(PAGE, (rows + 993) // 1000)
     for what, path, wanted in (
@@ -52,18 +68,12 @@ def one_round(bench: Bench, servers: list[Server], rows: int) -> None:
         ("`kind=text`", "/files/?kind=text", PAGE),
         ("`status=failed`, one row in 1,000", "/files/?status=failed", few),
     ):
-        keep(bench, ours, rows, what, path, wanted)
-        once(bench, ours, rows, what, path)
+        add(bench, ours, rows, what, kept(bench, ours, path, wanted))
+        add_once(bench, ours, rows, what, once(ours, path))
     unchanged(bench, ours, rows)
-    for server in servers:
-        with uploading(bench, server, UPLOADS_A_SECOND):
-            keep(bench, server, rows, f"first page, {UPLOADS_A_SECOND} uploads a second beside it", "/files/")
-    # so that the next round's lists, and the next size, are of the rows that were made for them
-    for server in servers:
-        server.forget_uploads()
 
 
-def keep(bench: Bench, server: Server, rows: int, what: str, path: str, wanted: int = PAGE) -> None:
+def kept(bench: Bench, server: Server, path: str, wanted: int = PAGE) -> dict[str, float]:
     """One list under load."""
     with server.open(path) as answer:
         body = answer.read()
@@ -73,10 +83,10 @@ def keep(bench: Bench, server: Server, rows: int, what: str, path: str, wanted: 
     found = measured(server.tree, f"{server.url}{path}", CONNECTIONS, bench.options.seconds)
     if not 0.8 * len(body) < found["answer_bytes"] < 1.2 * len(body) + 1000:
         raise SystemExit(f"{server.name}: {path} is {len(body)} bytes, but answers had {found['answer_bytes']:.0f}")
-    add(bench, server, rows, what, found)
+    return found
 
 
-def once(bench: Bench, server: Server, rows: int, what: str, path: str) -> None:
+def once(server: Server, path: str) -> dict[str, float]:
     """The same list by one client, after a change each time: what the database gives, and no page that was kept."""
     times = []
     client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
@@ -91,8 +101,12 @@ def once(bench: Bench, server: Server, rows: int, what: str, path: str) -> None:
             if answer.status != 200:
                 raise SystemExit(f"{server.name}: {path} was answered {answer.status}")
     client.close()
+    return {"p50": statistics.median(times), "slowest": max(times)}
+
+
+def add_once(bench: Bench, server: Server, rows: int, what: str, figures: dict[str, float]) -> None:
+    """Keep what was found of a list after a change."""
     title = f"one list of {PAGE} over {rows:,} rows after a change: {what}"
-    figures = {"p50": statistics.median(times), "slowest": max(times)}
     bench.results.add("lists", title, server.name, figures, spec=SPEC, size=rows, family=f"list after a change: {what}")
 
 

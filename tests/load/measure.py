@@ -19,7 +19,7 @@ from typing import Any
 
 from project.descriptors import allow_many
 from tests.load import plots, report
-from tests.load.bench import Bench
+from tests.load.bench import OURS_EVERY, Bench
 from tests.load.contenders import NGINX
 from tests.load.processes import OTHER_CORE, ROOT
 from tests.servers import own_postgres
@@ -57,8 +57,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--only", nargs="+", default=list(PARTS), choices=PARTS, help="parts to run")
     add("--peers", nargs="*", default=[], help="peers whose names contain one of these words; `none` for none")
-    add("--rounds", type=int, default=5, help="of what takes a minute each, three")
-    add("--seconds", type=int, default=2, help="of one load of one contender in one round")
+    add("--rounds", type=int, default=8, help="of what has no ratio, or takes a minute each, three")
+    add("--seconds", type=int, default=1, help="of one load of one contender in one round")
     add("--connections", type=int, nargs="+", default=[1, 16, 64], help="of the small uploads")
     add("--rows", type=int, nargs="+", default=[100_000, 1_000_000], help="sizes of the list")
     add("--large-mib", type=int, nargs="+", default=[256, 1024], help="sizes of the large upload")
@@ -136,8 +136,9 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
     how = (
         "The server on core 0, all else (generator, PostgreSQL with fsync on, Valkey, Filewire's dispatcher) on core "
         f"{OTHER_CORE}; files in memory, but for large ones and with fsync. "
-        f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, of what takes "
-        f"a minute each of {bench.few_rounds}; contenders in turn. "
+        f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, of what has no ratio "
+        f"or takes a minute each of {bench.few_rounds}; contenders in turn, Filewire again after every {OURS_EVERY}, "
+        "and the mean of those. Ratios are of rounds, and the mean of their middle half. "
         f"The run took {seconds / 60:.1f} minutes."
     )
     if options.quick:

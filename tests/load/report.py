@@ -92,6 +92,12 @@ def median(rounds: list[dict[str, float]], key: str) -> float:
     return statistics.median(found) if found else math.nan
 
 
+def mean(found: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each figure that all of these have."""
+    common = [key for key in found[0] if all(key in each for each in found)]
+    return {key: statistics.fmean(each[key] for each in found) for key in common}
+
+
 def shown(value: float, digits: int) -> str:
     """A figure in a cell; nothing where there is none."""
     return "" if math.isnan(value) else f"{value:,.{digits}f}"
@@ -108,10 +114,16 @@ def times_better(load: Load, who: str) -> list[float]:
     return sorted(b / a if load.spec.less_is_better else a / b for a, b in pairs)
 
 
+def middle(times: list[float]) -> float:
+    """The mean of the middle half of these, which are sorted; of ratios, so that twice and half are equally far."""
+    out = (len(times) + 1) // 4
+    return statistics.geometric_mean(times[out : len(times) - out])
+
+
 def ratio(load: Load, who: str) -> str:
-    """The same for the table: the median and the spread."""
+    """The same for the table: the mean of the middle half, and the spread."""
     times = times_better(load, who)
-    return f"{statistics.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else ""
+    return f"{middle(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else ""
 
 
 def agreement(results: Results, earlier: list[dict[str, Any]]) -> list[str]:
@@ -124,7 +136,7 @@ def agreement(results: Results, earlier: list[dict[str, Any]]) -> list[str]:
             now, was = times_better(load, who), times_better(then, who)
             if now and was:
                 compared += 1
-                here, there = statistics.median(now), statistics.median(was)
+                here, there = middle(now), middle(was)
                 if max(here, there) / min(here, there) > 1 + NEAR:
                     apart.append(f"{load.title}, {who}: {there:.2f}, then {here:.2f}")
     said = f"{compared - len(apart)} of {compared} ratios are within {NEAR:.0%} of an earlier run's"

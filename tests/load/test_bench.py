@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.load import arrivals, report
+from tests.load.bench import Bench
 from tests.load.processes import ROOT
 from tests.load.report import OURS, Load, Results, Spec
 
@@ -109,6 +110,27 @@ def test_a_ratio_is_of_rounds_and_has_its_spread():
     small, _ = loads()
     assert report.ratio(small, "another") == "2.00 (2.00 to 4.00)"
     assert report.ratio(small, OURS) == ""
+
+
+def test_this_service_is_measured_again_between_the_others():
+    """After every third of them; its figures are the means."""
+    order: list[str] = []
+
+    def measure(server: str) -> dict[str, float]:
+        order.append(server)
+        return {"rate": float(len(order))}
+
+    found = Bench.in_turn(["ours", "a", "b", "c", "d"], measure)
+    assert order == ["ours", "a", "b", "c", "ours", "d"]
+    assert found == [("ours", {"rate": 3}), *[(who, {"rate": order.index(who) + 1}) for who in "abcd"]]
+    assert Bench.in_turn(["ours"], measure) == [("ours", {"rate": 7})]
+
+
+def test_a_round_that_went_wrong_does_not_make_the_ratio():
+    """The middle half is meant: of eight rounds, four."""
+    assert report.middle([0.01, 1, 2, 2, 2, 2, 9, 100]) == pytest.approx(2)
+    assert report.middle([1, 4]) == pytest.approx(2)
+    assert report.middle([3]) == pytest.approx(3)
 
 
 def test_ratios_that_two_runs_do_not_agree_on_are_named():

@@ -24,6 +24,7 @@ from tests.load.wrk import BOUNDARY, form, measured, script
 
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 KIB = 1024
+SETTLE_SECONDS = 0.1  # between two looks at what is kept
 
 
 def text(size: int) -> bytes:
@@ -109,13 +110,19 @@ def one_round(
     durable: bool,
     number: int,
 ) -> None:
-    """Every contender under one load, once."""
+    """Every contender under one load."""
     fsync = "on" if durable else "off"
     many = f"{connections} connection{'s' * (connections > 1)}, fsync {fsync}"
-    for server in servers:
-        bench.say(f"uploads, round {number + 1}: {label}, {many}: {server.name}")
+    bench.say(f"uploads, round {number + 1}: {label}, {many}")
+
+    def once(server: Server) -> dict[str, float]:
         lua, sent = sender(bench.materials, server, name, content)
         figures = checked(server, lua, connections, bench.options.seconds, sent, content)
+        if not durable:
+            server.empty()  # what is in memory takes memory
+        return figures
+
+    for server, figures in bench.in_turn(servers, once):
         bench.results.add(
             "uploads",
             f"upload of {label}, {many}",
@@ -124,8 +131,6 @@ def one_round(
             size=len(content),
             family=f"upload, {many}",
         )
-        if not durable:
-            server.empty()  # what is in memory takes memory
         if server.name == OURS and not durable:
             bench.capacity = max(bench.capacity, figures["rate"]) if label.startswith("10 KiB") else bench.capacity
 
@@ -173,7 +178,7 @@ def settled(server: Server, before: Kept) -> Kept:
     found = None
     ends_at = time.monotonic() + 20
     while True:
-        time.sleep(0.25)
+        time.sleep(SETTLE_SECONDS)
         last, found = found, server.kept()
         whole = found.rows is None or found.rows - before.rows == found.files - before.files
         if (last == found and whole and found.are_sent(before)) or time.monotonic() > ends_at:

@@ -118,13 +118,15 @@ def materials_of(*, small: bool) -> list[Material]:
 def run(bench: Bench) -> None:
     """Kind by kind, Pillow alone, and saturation; round after round."""
     materials = materials_of(small=bench.options.quick)
-    for number in range(bench.few_rounds):
-        bench.say(f"worker, round {number + 1}: kind by kind")
-        kinds(bench, materials)
-        image = [each for each in materials if each.kind == "image"][-1]
+    image = [each for each in materials if each.kind == "image"][-1]
+    for number in range(bench.options.rounds):
+        every = number < bench.few_rounds
+        bench.say(f"worker, round {number + 1}: {'kind by kind' if every else image.title}")
+        kinds(bench, materials if every else [image])
         drafted(bench, image)
-        bench.say(f"worker, round {number + 1}: at saturation")
-        saturated(bench)
+        if every:
+            bench.say(f"worker, round {number + 1}: at saturation")
+            saturated(bench)
 
 
 def title(each: Material) -> str:

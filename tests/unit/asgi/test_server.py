@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -198,3 +199,107 @@ async def protocols_left_after_requests() -> int:
 def test_a_connection_that_is_gone_is_freed_without_a_collection():
     """Collections are rare in a server that is busy."""
     assert uvloop.run(protocols_left_after_requests()) == 0
+
+
+async def echoing(scope: Any, receive: Any, send: Any) -> None:
+    """An application that answers with the body."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        assert isinstance(message["body"], bytes)
+        body, more = body + message["body"], message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def echo_of(*packets: bytes, size: int) -> bytes:
+    """The body of the answer."""
+    async with serving() as (_, (host, port)):
+        reader, writer = await asyncio.open_connection(host, port)
+        for packet in packets:
+            writer.write(packet)
+            await writer.drain()
+            await asyncio.sleep(0.05)  # or the next bytes would come with these
+        await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(size)
+        writer.close()
+    return body
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 40_000], ids=["whole", "some", "tiny"])
+@pytest.mark.parametrize("size", [80_000, 1_000_000])
+def test_a_body_in_pieces_of_any_size_is_read_as_it_was_sent(monkeypatch, pieces, size):
+    """Pieces that come while none waits are kept as they are; others are put together."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", echoing)
+    content = os.urandom(size)
+    step = -(-size // pieces)
+    chunks = [content[start : start + step] for start in range(0, size, step)]
+    sent = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert uvloop.run(echo_of(head + sent + b"0\r\n\r\n", size=size)) == content
+
+
+OFFER = (
+    b"Connection: keep-alive, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 40, 150, -30, -1], ids=str)
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_the_body_behind_an_offer_of_another_protocol_is_the_requests(monkeypatch, cut, chunked):
+    """As `curl --http2` sends it: the offer is passed over, wherever the packets are cut."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", echoing)
+    content = REQUEST * 9  # which would be answered were it taken for requests
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(content)
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content) if chunked else content
+    request = b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFER + framing + b"\r\n\r\n" + body
+    assert uvloop.run(echo_of(request[:cut], request[cut:], size=len(content))) == content
+
+
+async def all_of(request: bytes) -> bytes:
+    """Everything that is answered until the connection ends."""
+    async with serving() as (_, (host, port)):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(request)
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        writer.close()
+    return answer
+
+
+WEBSOCKET = (
+    b"GET /ws/files/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+def test_a_handshake_with_a_body_is_malformed(body):
+    """It waited for ever."""
+    answer = uvloop.run(all_of(WEBSOCKET + body))
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"malformed" in answer
+
+
+def test_a_handshake_behind_a_request_without_an_answer_does_not_overtake_it(monkeypatch):
+    """The request is answered and the connection ends: no answer is mixed into a WebSocket."""
+    refuse = refusing
+
+    async def answering_late(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.1)
+        await refuse(scope, receive, send)
+
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
+    answer = uvloop.run(all_of(REQUEST + WEBSOCKET + b"\r\n"))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "head", [b"POST / HTTP/1.1\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n", b"NONSENSE\r\n\r\n"]
+)
+def test_who_is_refused_in_the_headers_can_read_why_as_well(head):
+    """Though it goes on sending for a while."""
+    answer = uvloop.run(answer_to_a_client_that_does_not_wait(head))
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.endswith(b"}")
