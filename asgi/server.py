@@ -81,7 +81,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._lingering = Lingering(transport, self._linger)
         super().connection_made(self._lingering)  # type: ignore[arg-type]
         self._in_headers = True
+        self._data = b""  # what is being parsed
         self._passed_over = False  # an offer of another protocol: the request is read again without it
+        self._reading_again = False
         self._refused = False
         self._deaf = False
         self._header_bytes = 0
@@ -107,6 +109,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._body_timer is not None:
             self._heard_at = self.loop.time()
         super().data_received(data)
+        self._data = b""
         if not self._in_headers:
             return
         if self._header_bytes > HEADER_BYTES:
@@ -165,7 +168,10 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._passed_over or not isinstance(paused, httptools.HttpParserUpgrade):
             super()._unsupported_upgrade_warning()
             return
-        self._passed_over = False
+        if self._reading_again:  # requests sent without waiting for answers, each with an offer: one is answered
+            self.send_400_response("")
+            return
+        self._passed_over, self._reading_again = False, True
         head = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         for name, value in self.headers:
             if name == b"connection":
@@ -176,6 +182,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
         super().data_received(head + b"\r\n" + self._data[paused.args[0] :])
+        self._reading_again = False
 
     def handle_websocket_upgrade(self) -> None:
         """What comes now is no HTTP: it has the connection's own transport."""

@@ -256,6 +256,14 @@ def test_the_body_behind_an_offer_of_another_protocol_is_the_requests(monkeypatc
     assert uvloop.run(echo_of(request[:cut], request[cut:], size=len(content))) == content
 
 
+def test_of_many_offers_at_once_the_first_is_answered():
+    """They cost what one costs, and the connection ends behind its answer."""
+    offering = b"GET / HTTP/1.1\r\nHost: x\r\n" + OFFER + b"\r\n"
+    answer = uvloop.run(all_of(offering * 1500))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 async def all_of(request: bytes) -> bytes:
     """Everything that is answered until the connection ends."""
     async with serving() as (_, (host, port)):
