@@ -18,7 +18,7 @@ from PIL import Image
 
 from tests.load.bench import TEXT_LINE, Bench
 from tests.load.contenders import SINK_LIMIT
-from tests.load.report import OURS
+from tests.load.report import OURS, median
 from tests.load.serving import Kept, Server
 from tests.load.wrk import BOUNDARY, form, measured, script
 
@@ -71,6 +71,8 @@ def run(bench: Bench) -> None:
             for number in range(bench.options.rounds):
                 for label, name, content, connections in loads(bench, durable=durable):
                     one_round(bench, servers, label, name, content, connections, durable, number)
+    texts = [load for load in bench.results.of("uploads") if load.size == 10 * KIB and load.title.endswith("off")]
+    bench.capacity = max((median(load.rounds[OURS], "rate") for load in texts), default=0.0)
 
 
 def loads(bench: Bench, *, durable: bool) -> Iterator[tuple[str, str, bytes, int]]:
@@ -131,8 +133,6 @@ def one_round(
             size=len(content),
             family=f"upload, {many}",
         )
-        if server.name == OURS and not durable:
-            bench.capacity = max(bench.capacity, figures["rate"]) if label.startswith("10 KiB") else bench.capacity
 
 
 def sender(folder: Path, server: Server, name: str, content: bytes) -> tuple[Path, int]:
