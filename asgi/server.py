@@ -84,7 +84,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._data = b""  # what is being parsed
         self._passed_over = False  # an offer of another protocol: the request is read again without it
         self._reading_again = False
-        self._refused = False
         self._deaf = False
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
@@ -186,13 +185,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """What comes now is no HTTP: it has the connection's own transport."""
+        if self._answers_first():
+            return
         if any(
             name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
             for name, value in self.headers
         ):
             self._refuse(400, "malformed", "A WebSocket begins with a request that has no body.")
-            return
-        if self._answers_first():
             return
         self.transport = self._transport
         super().handle_websocket_upgrade()
@@ -235,7 +234,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _linger(self) -> bool:
         """Whether the connection is closed later: the client is in a body, or may be, and reads its answer first."""
-        if (self._in_headers and not self._refused) or self._transport.is_closing():
+        if self._in_headers or self._transport.is_closing():
             return False
         if not self._deaf:
             self._deaf = True
@@ -266,7 +265,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._headers_came()
-        self._refused = True
+        self._in_headers = False  # more may come, which nobody reads
         answer = problem(status, code, detail, headers={"Connection": "close"})
         answer.headers["Content-Length"] = str(len(answer.content))
         lines = [f"HTTP/1.1 {status} {answer.reason_phrase}", *(f"{name}: {value}" for name, value in answer.items())]

@@ -289,7 +289,8 @@ def test_a_handshake_with_a_body_is_malformed(body):
     assert b"malformed" in answer
 
 
-def test_a_handshake_behind_a_request_without_an_answer_does_not_overtake_it(monkeypatch):
+@pytest.mark.parametrize("rest", [b"\r\n", b"Content-Length: 5\r\n\r\nhello"], ids=["right", "with a body"])
+def test_a_handshake_behind_a_request_without_an_answer_does_not_overtake_it(monkeypatch, rest):
     """The request is answered and the connection ends: no answer is mixed into a WebSocket."""
     refuse = refusing
 
@@ -298,7 +299,7 @@ def test_a_handshake_behind_a_request_without_an_answer_does_not_overtake_it(mon
         await refuse(scope, receive, send)
 
     monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
-    answer = uvloop.run(all_of(REQUEST + WEBSOCKET + b"\r\n"))
+    answer = uvloop.run(all_of(REQUEST + WEBSOCKET + rest))
     assert answer.startswith(b"HTTP/1.1 503")
     assert answer.count(b"HTTP/1.1") == 1
 
