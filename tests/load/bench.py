@@ -5,16 +5,30 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.load.contenders import EVERY, Contender, contenders
-from tests.load.report import Results, mean
+from tests.load.report import RATE, Results, Spec, mean, uncertainty
 from tests.load.serving import Server, serving
 
 TEXT_LINE = b"the quick brown fox jumps over the lazy dog\n"
 TRIVIAL = b"A trivial file, for which next to nothing is to be done.\n"
 OURS_EVERY = 3  # others this service is measured again: it is in every ratio
+STEADY = 0.05  # the standard error, as a share, from which on a ratio is known: two runs are then 7 % apart (sd)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One kind of load: how a server is measured under it, and what that is called in the tables."""
+
+    part: str
+    title: str
+    measure: Callable[[Server], dict[str, float]]
+    spec: Spec = RATE
+    size: float | None = None
+    family: str = ""
 
 
 class Bench:
@@ -61,6 +75,37 @@ class Bench:
             if place % OURS_EVERY == 0 and place < len(others):
                 own.append(measure(ours))
         return [(ours, mean(own)), *found]
+
+    def until_steady(
+        self, servers: Sequence[Server], looks: Sequence[Look], after: Callable[[int], None] = lambda number: None
+    ) -> None:
+        """Measure all servers under every load, round after round, then again whoever's ratio is not known yet.
+
+        `after` is called with the number of each round that is over.
+        """
+        number, chosen = 0, [list(servers) for _ in looks]
+        while any(chosen):
+            for look, some in zip(looks, chosen, strict=True):
+                if some:
+                    self.say(f"{look.part}, round {number + 1}: {look.title}, {len(some)} of {len(servers)}")
+                    for server, figures in self.in_turn(some, look.measure):
+                        self.keep(look, server, {**figures, "round": number})
+            after(number)
+            number += 1
+            if number >= self.options.rounds:
+                chosen = [self.unsteady(look, servers) if number < self.options.most_rounds else [] for look in looks]
+
+    def unsteady(self, look: Look, servers: Sequence[Server]) -> list[Server]:
+        """Those whose ratio is not known well enough under this load, after this service; nobody where all are."""
+        load = self.results.loads[look.part, look.title]
+        others = [server for server in servers[1:] if uncertainty(load, server.name) > STEADY]
+        return [servers[0], *others] if others else []
+
+    def keep(self, look: Look, server: Server, figures: dict[str, float]) -> None:
+        """Keep what was found of a server under a load."""
+        self.results.add(
+            look.part, look.title, server.name, figures, spec=look.spec, size=look.size, family=look.family
+        )
 
     def contenders(self, *, limits: bool = False) -> list[Contender]:
         """Who takes part."""

@@ -4,15 +4,17 @@ Before each load one page is asked for and looked at; what wrk then gets must be
 keeps a page until something changes, so each list is also asked for by one client, one at a time, after a change each.
 """
 
+import functools
 import http.client
 import json
 import secrets
 import statistics
 import time
+from collections.abc import Callable, Iterator
 
 import redis
 
-from tests.load.bench import Bench
+from tests.load.bench import Bench, Look
 from tests.load.latency import uploading
 from tests.load.report import OURS, Spec
 from tests.load.serving import Server
@@ -33,29 +35,42 @@ def run(bench: Bench) -> None:
             for server in servers:
                 bench.say(f"lists: {rows:,} rows for {server.name}")
                 server.seed(rows)
-            for number in range(bench.options.rounds):
-                bench.say(f"lists, round {number + 1}, {rows:,} rows")
-                one_round(bench, servers, rows)
+                if rows == min(bench.options.rows):
+                    measured(server.tree, f"{server.url}/files/", CONNECTIONS, bench.options.warm_seconds)
+
+            def after(number: int, rows: int = rows) -> None:
+                # so that the next round's lists, and the next size, are of the rows that were made for them
+                for server in servers:
+                    server.forget_uploads()
                 if number < bench.few_rounds:
                     own_lists(bench, servers[0], rows)
 
+            bench.until_steady(servers, list(common_lists(bench, rows)), after)
 
-def one_round(bench: Bench, servers: list[Server], rows: int) -> None:
+
+def common_lists(bench: Bench, rows: int) -> Iterator[Look]:
     """The lists that everybody has."""
-    for server, figures in bench.in_turn(servers, lambda server: kept(bench, server, "/files/")):
-        add(bench, server, rows, "first page", figures)
-    for server, figures in bench.in_turn(servers, lambda server: once(server, "/files/")):
-        add_once(bench, server, rows, "first page", figures)
+    beside = f"first page, {UPLOADS_A_SECOND} uploads a second beside it"
 
     def beside_uploads(server: Server) -> dict[str, float]:
         with uploading(bench, server, UPLOADS_A_SECOND):
             return kept(bench, server, "/files/")
 
-    for server, figures in bench.in_turn(servers, beside_uploads):
-        add(bench, server, rows, f"first page, {UPLOADS_A_SECOND} uploads a second beside it", figures)
-    # so that the next round's lists, and the next size, are of the rows that were made for them
-    for server in servers:
-        server.forget_uploads()
+    yield kept_look(rows, "first page", lambda server: kept(bench, server, "/files/"))
+    yield once_look(rows, "first page", lambda server: once(server, "/files/"))
+    yield kept_look(rows, beside, beside_uploads)
+
+
+def kept_look(rows: int, what: str, measure: Callable[[Server], dict[str, float]]) -> Look:
+    """A list under load."""
+    title = f"list of {PAGE} over {rows:,} rows, {CONNECTIONS} connections: {what}"
+    return Look(part="lists", title=title, measure=measure, size=rows, family=f"list: {what}")
+
+
+def once_look(rows: int, what: str, measure: Callable[[Server], dict[str, float]]) -> Look:
+    """A list after a change each time."""
+    title = f"one list of {PAGE} over {rows:,} rows after a change: {what}"
+    return Look(part="lists", title=title, measure=measure, spec=SPEC, size=rows, family=f"list after a change: {what}")
 
 
 def own_lists(bench: Bench, ours: Server, rows: int) -> None:
@@ -68,9 +83,13 @@ def own_lists(bench: Bench, ours: Server, rows: int) -> None:
         ("`kind=text`", "/files/?kind=text", PAGE),
         ("`status=failed`, one row in 1,000", "/files/?status=failed", few),
     ):
-        add(bench, ours, rows, what, kept(bench, ours, path, wanted))
-        add_once(bench, ours, rows, what, once(ours, path))
-    unchanged(bench, ours, rows)
+        for look in (
+            kept_look(rows, what, functools.partial(kept, bench, path=path, wanted=wanted)),
+            once_look(rows, what, functools.partial(once, path=path)),
+        ):
+            bench.keep(look, ours, look.measure(ours))
+    look = kept_look(rows, "unchanged (`If-None-Match`)", functools.partial(unchanged, bench))
+    bench.keep(look, ours, look.measure(ours))
 
 
 def kept(bench: Bench, server: Server, path: str, wanted: int = PAGE) -> dict[str, float]:
@@ -104,13 +123,7 @@ def once(server: Server, path: str) -> dict[str, float]:
     return {"p50": statistics.median(times), "slowest": max(times)}
 
 
-def add_once(bench: Bench, server: Server, rows: int, what: str, figures: dict[str, float]) -> None:
-    """Keep what was found of a list after a change."""
-    title = f"one list of {PAGE} over {rows:,} rows after a change: {what}"
-    bench.results.add("lists", title, server.name, figures, spec=SPEC, size=rows, family=f"list after a change: {what}")
-
-
-def unchanged(bench: Bench, server: Server, rows: int) -> None:
+def unchanged(bench: Bench, server: Server) -> dict[str, float]:
     """A poll whose list is what it was: 304 each time."""
     with server.open("/files/") as answer:
         tag = answer.headers["ETag"]
@@ -119,13 +132,7 @@ def unchanged(bench: Bench, server: Server, rows: int) -> None:
     )
     if found["answer_bytes"] > 1500:
         raise SystemExit(f"{server.name}: an unchanged list was sent again ({found['answer_bytes']:.0f} bytes)")
-    add(bench, server, rows, "unchanged (`If-None-Match`)", found)
-
-
-def add(bench: Bench, server: Server, rows: int, what: str, figures: dict[str, float]) -> None:
-    """Keep what was found."""
-    title = f"list of {PAGE} over {rows:,} rows, {CONNECTIONS} connections: {what}"
-    bench.results.add("lists", title, server.name, figures, size=rows, family=f"list: {what}")
+    return found
 
 
 def deep(server: Server, rows: int) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from project.descriptors import allow_many
 from tests.load import plots, report
-from tests.load.bench import OURS_EVERY, Bench
+from tests.load.bench import OURS_EVERY, STEADY, Bench
 from tests.load.contenders import NGINX
 from tests.load.processes import OTHER_CORE, ROOT
 from tests.servers import own_postgres
@@ -31,6 +31,8 @@ MEMORY_BYTES = 4 * 1024**3  # a few seconds' uploads of everybody
 NEED_WRK = {"uploads", "lists", "latency", "worker", "overload"}
 QUICK = {
     "rounds": 1,
+    "most_rounds": 1,
+    "warm_seconds": 1,
     "seconds": 1,
     "connections": [4],
     "rows": [1000],
@@ -58,6 +60,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--only", nargs="+", default=list(PARTS), choices=PARTS, help="parts to run")
     add("--peers", nargs="*", default=[], help="peers whose names contain one of these words; `none` for none")
     add("--rounds", type=int, default=8, help="of what has no ratio, or takes a minute each, three")
+    add("--most-rounds", type=int, default=32, help="of small uploads and lists, while a ratio is not known to 5 %%")
+    add("--warm-seconds", type=int, default=10, help="of load before a server's small uploads and lists are measured")
     add("--seconds", type=int, default=1, help="of one load of one contender in one round")
     add("--connections", type=int, nargs="+", default=[1, 16, 64], help="of the small uploads")
     add("--rows", type=int, nargs="+", default=[100_000, 1_000_000], help="sizes of the list")
@@ -138,7 +142,9 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
         f"{OTHER_CORE}; files in memory, but for large ones and with fsync. "
         f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, of what has no ratio "
         f"or takes a minute each of {bench.few_rounds}; contenders in turn, Filewire again after every {OURS_EVERY}, "
-        "and the mean of those. Ratios are of rounds, and the mean of their middle half. "
+        f"and the mean of those. Small uploads and lists after {options.warm_seconds} s of load, and until each "
+        f"ratio's standard error is {STEADY:.0%}, at most {options.most_rounds} rounds. Ratios are the geometric means "
+        "of those of rounds. "
         f"The run took {seconds / 60:.1f} minutes."
     )
     if options.quick:

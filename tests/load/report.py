@@ -109,21 +109,28 @@ def times_better(load: Load, who: str) -> list[float]:
     if base is None or who == base:
         return []
     key = load.spec.by
-    pairs = zip(load.rounds[base], load.rounds.get(who, []), strict=False)
-    pairs = [(a[key], b[key]) for a, b in pairs if a.get(key) and b.get(key)]
-    return sorted(b / a if load.spec.less_is_better else a / b for a, b in pairs)
+    here, there = by_round(load.rounds[base]), by_round(load.rounds.get(who, []))
+    pairs = [(here[number][key], there[number][key]) for number in here.keys() & there.keys()]
+    return sorted(b / a if load.spec.less_is_better else a / b for a, b in pairs if a and b)
 
 
-def middle(times: list[float]) -> float:
-    """The mean of the middle half of these, which are sorted; of ratios, so that twice and half are equally far."""
-    out = (len(times) + 1) // 4
-    return statistics.geometric_mean(times[out : len(times) - out])
+def by_round(rounds: list[dict[str, float]]) -> dict[float, dict[str, float]]:
+    """What was found, by the number of its round: after the first rounds not everybody takes part in each."""
+    return {figures.get("round", place): figures for place, figures in enumerate(rounds)}
+
+
+def uncertainty(load: Load, who: str) -> float:
+    """The standard error of how many times better this service is, as a share of it; infinite of fewer than two."""
+    times = times_better(load, who)
+    if len(times) < 2:
+        return math.inf
+    return statistics.stdev(math.log(each) for each in times) / math.sqrt(len(times))
 
 
 def ratio(load: Load, who: str) -> str:
-    """The same for the table: the mean of the middle half, and the spread."""
+    """The same for the table: the mean, of ratios, so that twice and half are equally far; and the spread."""
     times = times_better(load, who)
-    return f"{middle(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else ""
+    return f"{statistics.geometric_mean(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})" if times else ""
 
 
 def agreement(results: Results, earlier: list[dict[str, Any]]) -> list[str]:
@@ -136,7 +143,7 @@ def agreement(results: Results, earlier: list[dict[str, Any]]) -> list[str]:
             now, was = times_better(load, who), times_better(then, who)
             if now and was:
                 compared += 1
-                here, there = middle(now), middle(was)
+                here, there = statistics.geometric_mean(now), statistics.geometric_mean(was)
                 if max(here, there) / min(here, there) > 1 + NEAR:
                     apart.append(f"{load.title}, {who}: {there:.2f}, then {here:.2f}")
     said = f"{compared - len(apart)} of {compared} ratios are within {NEAR:.0%} of an earlier run's"

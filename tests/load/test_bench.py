@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.load import arrivals, report
-from tests.load.bench import Bench
+from tests.load.bench import STEADY, Bench, Look
 from tests.load.processes import ROOT
 from tests.load.report import OURS, Load, Results, Spec
 
@@ -108,7 +109,7 @@ def test_growth_is_the_power_of_the_size():
 def test_a_ratio_is_of_rounds_and_has_its_spread():
     """Round by round; of a time, what takes twice as long is twice as bad."""
     small, _ = loads()
-    assert report.ratio(small, "another") == "2.00 (2.00 to 4.00)"
+    assert report.ratio(small, "another") == "2.52 (2.00 to 4.00)"
     assert report.ratio(small, OURS) == ""
 
 
@@ -126,11 +127,41 @@ def test_this_service_is_measured_again_between_the_others():
     assert Bench.in_turn(["ours"], measure) == [("ours", {"rate": 7})]
 
 
-def test_a_round_that_went_wrong_does_not_make_the_ratio():
-    """The middle half is meant: of eight rounds, four."""
-    assert report.middle([0.01, 1, 2, 2, 2, 2, 9, 100]) == pytest.approx(2)
-    assert report.middle([1, 4]) == pytest.approx(2)
-    assert report.middle([3]) == pytest.approx(3)
+def test_a_ratio_is_of_the_rounds_in_which_both_took_part():
+    """Twice and half are equally far; where rounds have no number, they are paired in their order."""
+    ours = [{"seconds": 1.0, "round": 0}, {"seconds": 3.0, "round": 1}, {"seconds": 1.0, "round": 2}]
+    theirs = [{"seconds": 2.0, "round": 0}, {"seconds": 8.0, "round": 2}]
+    load = Load(part="a", title="t", spec=SPEC, rounds={OURS: ours, "another": theirs})
+    assert report.times_better(load, "another") == [2, 8]
+    assert report.ratio(load, "another") == "4.00 (2.00 to 8.00)"
+    for figures in ours + theirs:
+        del figures["round"]
+    assert report.times_better(load, "another") == pytest.approx([2, 8 / 3])
+
+
+def test_rounds_go_on_with_those_whose_ratio_is_not_known():
+    """Until it is, or it has been tried for long enough."""
+    told = {"ours": [1.0], "steady": [2.0], "later": [1.0, 4.0, *[2.0] * 100], "never": [1.0, 100.0]}
+    given = {who: itertools.cycle(rates) for who, rates in told.items()}
+    asked: list[str] = []
+
+    def measure(server: SimpleNamespace) -> dict[str, float]:
+        asked.append(server.name)
+        return {"rate": next(given[server.name])}
+
+    bench = Bench.__new__(Bench)
+    bench.results, bench.began, bench.options = Results(), 0.0, SimpleNamespace(rounds=2, most_rounds=200)
+    servers = [SimpleNamespace(name=name) for name in ("Filewire", "steady", "later", "never")]
+    given["Filewire"] = given.pop("ours")
+    over: list[int] = []
+    look = Look(part="a", title="t", measure=measure)
+    bench.until_steady(servers, [look], over.append)
+    assert asked[:8] == ["Filewire", "steady", "later", "never"] * 2
+    assert asked.count("steady") == 2
+    assert 10 < asked.count("later") < 100
+    assert asked.count("never") == 200 == len(over)
+    assert report.uncertainty(bench.results.loads["a", "t"], "later") < STEADY
+    assert [figures["round"] for figures in bench.results.loads["a", "t"].rounds["never"]] == list(range(200))
 
 
 def test_ratios_that_two_runs_do_not_agree_on_are_named():
@@ -142,7 +173,7 @@ def test_ratios_that_two_runs_do_not_agree_on_are_named():
     assert report.agreement(results, []) == []
     assert report.agreement(results, [same]) == ["1 of 1 ratios are within 25% of an earlier run's."]
     assert report.agreement(results, [same, other]) == [
-        "1 of 2 ratios are within 25% of an earlier run's; not: 100, another: 1.00, then 0.20"
+        "1 of 2 ratios are within 25% of an earlier run's; not: 100, another: 1.00, then 0.25"
     ]
 
 

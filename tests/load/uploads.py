@@ -1,13 +1,14 @@
 """Small uploads: a text of 10 KiB and a JPEG of 100 KiB, at several numbers of connections; the text with fsync too.
 
-After every round, rows, files, bytes and the tasks that were sent are counted: they must be as many as the 201s, one of
-the files must be what was uploaded, and any other answer fails the run. Of nobody a worker runs meanwhile: what is
-measured is what it takes to accept a file.
+Everybody is warmed up first. After every round, rows, files, bytes and the tasks that were sent are counted: they must
+be as many as the 201s, one of the files must be what was uploaded, and any other answer fails the run. Of nobody a
+worker runs meanwhile: what is measured is what it takes to accept a file.
 """
 
 import contextlib
 import io
 import json
+import math
 import os
 import time
 import urllib.request
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.load.bench import TEXT_LINE, Bench
+from tests.load.bench import TEXT_LINE, Bench, Look
 from tests.load.contenders import SINK_LIMIT
 from tests.load.report import OURS, median
 from tests.load.serving import Kept, Server
@@ -25,6 +26,8 @@ from tests.load.wrk import BOUNDARY, form, measured, script
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 KIB = 1024
 SETTLE_SECONDS = 0.1  # between two looks at what is kept
+ANSWERS_EACH = 4  # connections at least, in a round: fewer would tell where it ended, not how fast it was
+LONGEST_SECONDS = 5
 
 
 def text(size: int) -> bytes:
@@ -67,15 +70,16 @@ def run(bench: Bench) -> None:
             chosen = [each for each in chosen if each.durable]
         with bench.all(chosen, fsync=durable, on_disk=durable) as servers:
             for server in servers:
+                bench.say(f"uploads, warming up: {server.name}")
                 warm(server)
-            for number in range(bench.options.rounds):
-                for label, name, content, connections in loads(bench, durable=durable):
-                    one_round(bench, servers, label, name, content, connections, durable, number)
+                first = Uploads(bench, *files()[0], connections=max(bench.options.connections), durable=durable)
+                first.once(server, bench.options.warm_seconds)
+            bench.until_steady(servers, [each.look() for each in loads(bench, durable=durable)])
     texts = [load for load in bench.results.of("uploads") if load.size == 10 * KIB and load.title.endswith("off")]
     bench.capacity = max((median(load.rounds[OURS], "rate") for load in texts), default=0.0)
 
 
-def loads(bench: Bench, *, durable: bool) -> Iterator[tuple[str, str, bytes, int]]:
+def loads(bench: Bench, *, durable: bool) -> "Iterator[Uploads]":
     """What is uploaded, by how many connections.
 
     What fsync costs is a question of the disk: one small file, by several at once where there are any, shows it.
@@ -83,7 +87,46 @@ def loads(bench: Bench, *, durable: bool) -> Iterator[tuple[str, str, bytes, int
     several = [connections for connections in bench.options.connections if connections > 1]
     for label, name, content in files()[: 1 if durable else None]:
         for connections in several if durable and several else bench.options.connections:
-            yield label, name, content, connections
+            yield Uploads(bench, label, name, content, connections=connections, durable=durable)
+
+
+class Uploads:
+    """One file, uploaded again and again by several connections."""
+
+    def __init__(self, bench: Bench, label: str, name: str, content: bytes, *, connections: int, durable: bool) -> None:
+        """`label` is what the file is called in the tables."""
+        self.bench, self.label, self.name, self.content = bench, label, name, content
+        self.connections, self.durable = connections, durable
+        self._seconds: dict[str, int] = {}  # of a round of each server
+
+    def look(self) -> Look:
+        """This load, for the bench."""
+        many = f"{self.connections} connection{'s' * (self.connections > 1)}, fsync {'on' if self.durable else 'off'}"
+        return Look(
+            part="uploads",
+            title=f"upload of {self.label}, {many}",
+            measure=self.measure,
+            size=len(self.content),
+            family=f"upload, {many}",
+        )
+
+    def measure(self, server: Server) -> dict[str, float]:
+        """One round: longer of who is so slow that it would see each connection once or twice."""
+        seconds = self._seconds.setdefault(server.name, self.bench.options.seconds)
+        found = self.once(server, seconds)
+        wanted = ANSWERS_EACH * self.connections
+        if found["created"] < wanted and seconds < LONGEST_SECONDS:
+            self._seconds[server.name] = min(LONGEST_SECONDS, math.ceil(seconds * wanted / found["created"]))
+            found = self.once(server, self._seconds[server.name])
+        return found
+
+    def once(self, server: Server, seconds: int) -> dict[str, float]:
+        """So many seconds of uploads, checked."""
+        lua, sent = sender(self.bench.materials, server, self.name, self.content)
+        found = checked(server, lua, self.connections, seconds, sent, self.content)
+        if not self.durable:
+            server.empty()  # what is in memory takes memory
+        return found
 
 
 def warm(server: Server) -> None:
@@ -100,39 +143,6 @@ def warm(server: Server) -> None:
         assert answer.status == 201, (server.name, answer.status)
         if server.contender.table is not None:
             assert json.load(answer)["id"], server.name
-
-
-def one_round(
-    bench: Bench,
-    servers: list[Server],
-    label: str,
-    name: str,
-    content: bytes,
-    connections: int,
-    durable: bool,
-    number: int,
-) -> None:
-    """Every contender under one load."""
-    fsync = "on" if durable else "off"
-    many = f"{connections} connection{'s' * (connections > 1)}, fsync {fsync}"
-    bench.say(f"uploads, round {number + 1}: {label}, {many}")
-
-    def once(server: Server) -> dict[str, float]:
-        lua, sent = sender(bench.materials, server, name, content)
-        figures = checked(server, lua, connections, bench.options.seconds, sent, content)
-        if not durable:
-            server.empty()  # what is in memory takes memory
-        return figures
-
-    for server, figures in bench.in_turn(servers, once):
-        bench.results.add(
-            "uploads",
-            f"upload of {label}, {many}",
-            server.name,
-            figures,
-            size=len(content),
-            family=f"upload, {many}",
-        )
 
 
 def sender(folder: Path, server: Server, name: str, content: bytes) -> tuple[Path, int]:
