@@ -85,7 +85,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._passed_over = False  # an offer of another protocol: the request is read again without it
         self._reading_again = False
         self._deaf = False
-        self._header_bytes = 0
+        self._lingers = False
+        self._header_bytes = 0  # of all reads that may have a part of the headers, whatever else was in the first
+        self._first_bytes = 0  # of that first read, where it had the end of another request
         self._header_timer: asyncio.TimerHandle | None = None
         self._body_timer: asyncio.TimerHandle | None = None  # of a body that nobody wants any more
         self._body_since = self._heard_at = 0.0
@@ -111,8 +113,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._data = b""
         if not self._in_headers:
             return
-        if self._header_bytes > HEADER_BYTES:
-            self._refuse(431, "headers_too_large", f"The request's headers are larger than {HEADER_BYTES} bytes.")
+        if self._header_bytes - self._first_bytes > HEADER_BYTES:
+            self._refuse_headers()
         elif self._header_timer is None and self.timeout_keep_alive_task is None:
             self._keep_alive()
 
@@ -123,9 +125,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
-        """The headers are whole."""
+        """The headers are whole, and no more than anyone needs though they came in one read. Raises ValueError."""
         self._in_headers = False
         self._headers_came()
+        if self._header_bytes > HEADER_BYTES and self._size_of_headers() > HEADER_BYTES:
+            self._refuse_headers()
+            raise ValueError  # the parser's end
         self._body_since = self.loop.time()
         offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         self._passed_over = offered and not self._should_upgrade()
@@ -147,7 +152,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._passed_over:
             return
         self._in_headers = True
-        self._header_bytes = 0
+        self._header_bytes = self._first_bytes = len(self._data)
         self._body_ended()
         super().on_message_complete()
 
@@ -205,7 +210,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed is refused; but a request that is whole is answered first, whatever came behind it."""
-        if not self._answers_first():
+        if not self._deaf and not self._answers_first():
             self._refuse(400, "malformed", "The request is not valid HTTP.")
 
     def _answers_first(self) -> bool:
@@ -236,8 +241,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Whether the connection is closed later: the client is in a body, or may be, and reads its answer first."""
         if self._in_headers or self._transport.is_closing():
             return False
-        if not self._deaf:
-            self._deaf = True
+        if not self._lingers:
+            self._lingers = self._deaf = True
             self._transport.write_eof()
             self._body_timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)
         return True
@@ -260,6 +265,17 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(408, "headers_timeout", f"The request's headers took longer than {HEADER_SECONDS:g} seconds.")
         else:
             self.transport.close()
+
+    def _size_of_headers(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _refuse_headers(self) -> None:
+        """The headers are too large: nothing more is read, and a request that came before them is answered first."""
+        self._headers_came()
+        self._in_headers = False
+        self._deaf = True
+        if not self._answers_first():
+            self._refuse(431, "headers_too_large", f"The request's headers are larger than {HEADER_BYTES} bytes.")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
         if self.transport.is_closing():

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 import uvloop
 
-from asgi.server import ACCEPTS, BACKLOG, GRACE_SECONDS, BoundedHttp, Server
+from asgi.server import ACCEPTS, BACKLOG, GRACE_SECONDS, HEADER_BYTES, BoundedHttp, Server
 
 CLIENTS = 8 * ACCEPTS
 BODY_TO_COME = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
@@ -23,6 +23,15 @@ async def refusing(scope: Any, receive: Any, send: Any) -> None:
     """An application that answers at once, whatever the body."""
     await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"no"})
+
+
+answer_at_once = refusing
+
+
+async def answering_late(scope: Any, receive: Any, send: Any) -> None:
+    """The same a little later."""
+    await asyncio.sleep(0.2)
+    await answer_at_once(scope, receive, send)
 
 
 @contextlib.asynccontextmanager
@@ -264,11 +273,14 @@ def test_of_many_offers_at_once_the_first_is_answered():
     assert answer.count(b"HTTP/1.1") == 1
 
 
-async def all_of(request: bytes) -> bytes:
+async def all_of(*packets: bytes) -> bytes:
     """Everything that is answered until the connection ends."""
     async with serving() as (_, (host, port)):
         reader, writer = await asyncio.open_connection(host, port)
-        writer.write(request)
+        for packet in packets[:-1]:
+            writer.write(packet)
+            await asyncio.sleep(0.05)  # or the next bytes would come with these
+        writer.write(packets[-1])
         async with asyncio.timeout(5):
             answer = await reader.read()
         writer.close()
@@ -292,12 +304,6 @@ def test_a_handshake_with_a_body_is_malformed(body):
 @pytest.mark.parametrize("rest", [b"\r\n", b"Content-Length: 5\r\n\r\nhello"], ids=["right", "with a body"])
 def test_a_handshake_behind_a_request_without_an_answer_does_not_overtake_it(monkeypatch, rest):
     """The request is answered and the connection ends: no answer is mixed into a WebSocket."""
-    refuse = refusing
-
-    async def answering_late(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.1)
-        await refuse(scope, receive, send)
-
     monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
     answer = uvloop.run(all_of(REQUEST + WEBSOCKET + rest))
     assert answer.startswith(b"HTTP/1.1 503")
@@ -312,3 +318,58 @@ def test_who_is_refused_in_the_headers_can_read_why_as_well(head):
     answer = uvloop.run(answer_to_a_client_that_does_not_wait(head))
     assert answer.startswith(b"HTTP/1.1 400")
     assert answer.endswith(b"}")
+
+
+def with_headers(size: int, line: bytes = b"A: " + b"a" * 995 + b"\r\n", more: bytes = b"") -> bytes:
+    """A request with about so many bytes of headers."""
+    return REQUEST[:-2] + more + line * (size // len(line)) + b"\r\n"
+
+
+LARGE = with_headers(100_000)
+ONE_LINE = with_headers(100_000, b"A: " + b"a" * 99_995 + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        (LARGE,),
+        (ONE_LINE,),
+        (LARGE[:100], LARGE[100:]),
+        (LARGE[:50_000], LARGE[50_000:]),
+        (LARGE[:-1], b"\n"),
+        (LARGE[:-2],),
+        (with_headers(100_000, more=OFFER),),
+        (LARGE[:-2] + b"Content-Length: 9\r\n\r\n" + b"x" * 9,),
+        (REQUEST.replace(b"/", b"/" + b"a" * 100_000, 1),),
+    ],
+    ids=["one read", "one line", "two", "halves", "end alone", "no end", "an offer", "a body", "a path"],
+)
+def test_headers_are_bounded_however_they_come(packets):
+    """In one read or in several, whole or not: nothing of it reaches the application."""
+    answer = uvloop.run(all_of(*packets))
+    assert answer.startswith(b"HTTP/1.1 431")
+    assert b"headers_too_large" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("cut", [0, 40, 90_000, -1], ids=str)
+def test_large_headers_behind_a_request_without_an_answer_do_not_overtake_it(monkeypatch, cut):
+    """It is answered, and the connection ends."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
+    answer = uvloop.run(all_of(REQUEST + LARGE[:cut], LARGE[cut:]))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("cut", [0, 40, 60_000, -1], ids=str)
+def test_what_comes_with_headers_is_not_counted_for_them(monkeypatch, cut):
+    """A body in the same read, of this request or the one before it, makes them no larger."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", echoing)
+    body = b"x" * 90_000
+    first = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" + body
+    second = with_headers(HEADER_BYTES - 2_000, more=b"Content-Length: 90000\r\nConnection: close\r\n") + body
+    sent = first + second
+    end = len(first) + cut if cut >= 0 else cut
+    answer = uvloop.run(all_of(sent[:end], sent[end:]))
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert answer.count(body) == 2
