@@ -58,7 +58,6 @@ from apps.uploads.throttle import UploadThrottle
 FORM = "multipart/form-data"
 # Bodies that are the values of a form or a call, never a file, unless the request names a file.
 VALUES = frozenset({"application/json", "application/x-www-form-urlencoded"})
-BRINGS = frozenset({"POST", "PUT"})  # methods that bring a file
 LENGTH = re.compile(r"[0-9]{1,19}")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_POLL_SECONDS = 0.05
@@ -79,12 +78,13 @@ class Upload(DoorView):
     """One file in."""
 
     throttle_classes = [UploadThrottle]  # noqa: RUF012 - DRF's way
+    brings = frozenset({"POST"})  # methods that bring a file
 
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         """The door's dispatch for whoever gets a place; the others are told so before their request is looked at."""
-        if request.method not in BRINGS:
+        if request.method not in self.brings:
             return await super().dispatch(request, *args, **kwargs)
         if not places.take():
             return answer_to(Busy())
@@ -175,6 +175,8 @@ class Upload(DoorView):
 
 class NamedUpload(Upload):
     """The same with the name in the path: what `curl -T` makes of an address that ends with a slash."""
+
+    brings = frozenset({"POST", "PUT"})
 
     @extend_schema(
         operation_id="upload_named",

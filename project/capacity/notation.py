@@ -35,11 +35,14 @@ def number(text: str, name: str, *, minimum: float = 0.0, maximum: float = math.
 
 
 def size(text: str, name: str) -> float:
-    """A size in bytes: `2MiB`, `300 kB`, `4096`. Raises BadInput."""
+    """A size in bytes, one at least: `2MiB`, `300 kB`, `4096`. Raises BadInput."""
     found = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", text)
     if not found or found[2].lower() not in UNITS:
         raise BadInput(f"{name} must be a size such as 2MiB, 300kB or 4096, not {text!r}")
-    return number(found[1], name) * UNITS[found[2].lower()]
+    value = number(found[1], name) * UNITS[found[2].lower()]
+    if value < 1:
+        raise BadInput(f"{name} must be at least 1 byte, not {text!r}")
+    return value
 
 
 def pairs(text: str, name: str) -> dict[str, str]:

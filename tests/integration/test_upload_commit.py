@@ -265,6 +265,9 @@ async def test_too_many_on_their_way_is_busy(settings, stored, monkeypatch):
         assert (await client.options("/upload/")).status_code == 200
         wrong = await client.put("/upload/c", content=b"x", headers={"Content-Encoding": "br"})
         assert wrong.status_code == 503  # whatever else is wrong with it
+        for method, path in (("PUT", "/upload/"), ("DELETE", "/upload/"), ("PATCH", "/upload/c"), ("GET", "/upload/c")):
+            never = await client.request(method, path, content=b"x")
+            assert (never.status_code, never.json()["code"]) == (405, "method_not_allowed")
         async with asyncio.timeout(10):
             assert await said.get() == "busy: 2 uploads refused within 2 s, 2 on their way"
         assert said.empty()

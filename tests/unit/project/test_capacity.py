@@ -243,6 +243,10 @@ def test_json_is_the_same_plan():
         (["--mix=image"], "must be pairs"),
         (["--mean-size=2 elephants"], "must be a size such as 2MiB"),
         (["--mean-size=image=1MiB,film=2MiB"], "--mean-size names 'film'"),
+        (["--mean-size=0"], "--mean-size must be at least 1 byte, not '0'"),
+        (["--mix=text=1", "--mean-size=text=0"], "--mean-size text must be at least 1 byte, not '0'"),
+        (["--mix=text=1", "--mean-size=text=0.0001kB"], "--mean-size text must be at least 1 byte"),
+        (["--redis-memory=0MiB"], "--redis-memory must be at least 1 byte"),
         (["--readers=1.5"], "--readers must be a whole number"),
         (["--feeds=0"], "--feeds must be from 1"),
         (["--utilisation=1"], "--utilisation must be from 0.05 to 0.99"),
@@ -266,7 +270,7 @@ def test_sizes_are_read(text, value):
     assert notation.size(text, "size") == value
 
 
-@pytest.mark.parametrize("text", ["", "MiB", "1..5MiB", "-1", "1e3"])
+@pytest.mark.parametrize("text", ["", "MiB", "1..5MiB", "-1", "1e3", "0", "0.5 B"])
 def test_what_is_no_size_is_refused(text):
     """And nothing else."""
     with pytest.raises(BadInput):
