@@ -35,6 +35,7 @@ GRACE_SECONDS = 10
 OF_AN_UPGRADE = frozenset({b"upgrade", b"http2-settings"})  # headers, and words of `Connection`
 COLLECT_AT = (10_000, 20, 20)  # new objects, then rounds: a busy server makes Python's 700 some hundred times a second
 BACKLOG = 4096  # connections that may wait to be accepted; the kernel's `somaxconn` where that is less
+MAY_WAIT = frozenset({"GET", "HEAD"})  # methods whose answers may take long, or have no end
 ACCEPTS = 16  # connections accepted in one turn of the loop, at most
 DOOR_SECONDS = 2.0  # of the grace, for whoever waits at the door when it is to be shut
 LAST_DOOR_SECONDS = 0.05
@@ -70,6 +71,21 @@ class Lingering:
 
 def _drop(data: Any) -> None:
     """Write nothing."""
+
+
+class EndedByClose(RequestResponseCycle):
+    """One of HTTP/1.0: an answer without a length ends with its connection, for its client knows no chunks."""
+
+    async def send(self, message: Any) -> None:
+        """Send; the bytes as they are."""
+        if message["type"] == "http.response.start":
+            if not any(name.lower() == b"content-length" for name, _ in message.get("headers", ())):
+                self.chunked_encoding = self._has_length = False
+        elif not self._has_length:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+    _has_length = True
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -118,6 +134,23 @@ class BoundedHttp(HttpToolsProtocol):
         elif self._header_timer is None and self.timeout_keep_alive_task is None:
             self._keep_alive()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more; whether the connection stays open until its request has an answer.
+
+        A client that has left looks the same, and from here on nothing is read: even a reset is seen only by whoever
+        writes. So a GET ends here: it may be a long poll or a stream, which has to know that it waits for no one. A
+        whole request of another method, an upload say, is answered soon, and then the connection ends. Within a request
+        the client has gone.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_complete or cycle.scope["method"] in MAY_WAIT:
+            return False
+        if self.pipeline:  # what is answered first may be a GET
+            return False
+        self._headers_came()  # of a next request, which has no end
+        cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
@@ -134,8 +167,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_since = self.loop.time()
         offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         self._passed_over = offered and not self._should_upgrade()
-        if not self._passed_over:
-            super().on_headers_complete()
+        if self._passed_over:
+            return
+        super().on_headers_complete()
+        if self.scope["http_version"] < "1.1" and self.cycle is not None:
+            self.cycle.__class__ = EndedByClose
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, kept as it came where all before it has been read: else it is copied twice."""

@@ -221,6 +221,22 @@ async def test_a_stream_from_a_lost_cursor_resyncs():
             assert as_described((await anext(events))["data"])["type"] == "file.queued"
 
 
+async def test_a_client_of_the_old_http_reads_the_stream_as_it_is():
+    """HTTP/1.0 knows no chunks; a proxy may speak it."""
+    with web_server() as address:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /files/events/ HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n")
+        async with asyncio.timeout(10):
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            first = await reader.readuntil(b"\n\n")
+        writer.close()
+        await _topics_left(0)
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert first.startswith(b"retry: 1000\nid: ")
+
+
 async def test_an_idle_stream_is_kept_alive(settings):
     """A comment now and then keeps proxies from closing a stream on which nothing happens."""
     settings.FILEWIRE_PING_SECONDS = 0.1

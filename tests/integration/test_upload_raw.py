@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from apps.files.models import File, Status
+from asgi.server import BoundedHttp
 from tests.client import FORM, form, http_client, part
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
@@ -124,7 +125,7 @@ async def test_f13_two_hundred_uploads_are_two_hundred_rows(stored):
 @pytest.fixture
 async def server(shared_clients) -> AsyncIterator[int]:
     """The application behind uvicorn in this process; its port."""
-    config = uvicorn.Config("asgi.application:application", port=0, lifespan="off", log_config=None, http="httptools")
+    config = uvicorn.Config("asgi.application:application", port=0, lifespan="off", log_config=None, http=BoundedHttp)
     running = uvicorn.Server(config)
     running.capture_signals = contextlib.nullcontext  # pytest's Ctrl-C is pytest's
     listening = socket.create_server(("127.0.0.1", 0))
@@ -197,6 +198,13 @@ async def test_f12_a_body_shorter_than_it_says_leaves_nothing(server, stored, he
     """A client that lies about its length, and hangs up, is as one that went away."""
     await talk(server, HEAD + headers, sent, half_close=True)
     await gone(stored.files, rows=0)
+
+
+async def test_a_client_that_sends_no_more_and_reads_on_is_answered(server, stored):
+    """HTTP lets it close its side behind a whole request."""
+    answer = await talk(server, HEAD + b"Content-Length: 5\r\n\r\n", b"hello", half_close=True)
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    await gone(lambda: len(stored.files()) != 1, rows=1)
 
 
 async def test_a_body_longer_than_it_says_is_cut_where_it_said(server, stored):

@@ -373,3 +373,88 @@ def test_what_comes_with_headers_is_not_counted_for_them(monkeypatch, cut):
     answer = uvloop.run(all_of(sent[:end], sent[end:]))
     assert answer.count(b"HTTP/1.1 200") == 2
     assert answer.count(body) == 2
+
+
+WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+
+
+async def half_closed(request: bytes) -> bytes:
+    """What is answered to a client that sends no more and reads on; it leaves nothing behind."""
+    async with serving() as (server, (host, port)):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(request)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+            while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.01)
+        writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("more", [b"", REQUEST[:9], LARGE[:70_000]], ids=["", "a part of another", "a large part"])
+def test_a_client_that_has_sent_all_and_reads_on_is_answered(monkeypatch, more):
+    """Its connection ends behind the answer."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
+    answer = uvloop.run(half_closed(WHOLE + more))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"\r\nconnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize("sent", [REQUEST, WHOLE[:-1]], ids=["may be a long poll", "within a body"])
+def test_a_client_that_may_have_left_is_told_to_whoever_waits(monkeypatch, sent):
+    """The end of what it sends is all that one sees of a client that has left."""
+    told: list[str] = []
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        while told[-1:] != ["http.disconnect"]:
+            told.append((await receive())["type"])
+
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", waiting)
+    assert uvloop.run(half_closed(sent)) == b""
+    assert told == ["http.request", "http.disconnect"]
+
+
+async def connections_left_by_clients_that_leave() -> int:
+    """How many stay, when those have an answer that nobody reads."""
+    async with serving() as (server, (host, port)):
+        for _ in range(10):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.write(WHOLE)
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while server.server_state.total_requests < 10:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.01)
+        for _ in range(2):
+            await asyncio.sleep(0)  # a connection is lost a turn after it was closed
+        return len(server.server_state.connections)
+
+
+def test_a_client_that_left_behind_its_request_keeps_nothing(monkeypatch):
+    """Its connection ends as soon as the answer is there, though it looked like one that reads on."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
+    assert uvloop.run(connections_left_by_clients_that_leave()) == 0
+
+
+@pytest.mark.parametrize("length", [None, 10])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_client_of_the_old_http_gets_no_chunks(monkeypatch, method, length):
+    """An answer without a length is the bytes as they are, to the connection's end."""
+
+    async def streaming(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"Content-Length", b"%d" % length)] if length else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for part in (b"first ", b"", b"last"):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", streaming)
+    answer = uvloop.run(all_of(method + b" / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding" not in head
+    assert (b"content-length: 10" in head) == bool(length)
+    assert b"connection: close" in head
+    assert body == (b"first last" if method == b"GET" else b"")

@@ -134,11 +134,12 @@ def own_valkey(settings: Any) -> Iterator[servers.Valkey]:
 def web_server() -> Iterator[str]:
     """uvicorn in a thread, set up as `manage.py web` does: the address without its scheme."""
     from asgi.application import application
+    from asgi.server import BoundedHttp
 
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(
-            application, host="127.0.0.1", port=port, ws="websockets-sansio", http="httptools", loop="asyncio",
+            application, host="127.0.0.1", port=port, ws="websockets-sansio", http=BoundedHttp, loop="asyncio",
             lifespan="on", log_config=None, access_log=False, ws_per_message_deflate=False,
             timeout_graceful_shutdown=2,
         )
