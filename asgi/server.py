@@ -102,7 +102,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._reading_again = False
         self._deaf = False
         self._lingers = False
-        self._header_bytes = 0  # of all reads that may have a part of the headers, whatever else was in the first
+        self._header_bytes = 0  # of all reads since the last bytes of a body, whatever else was in the first of them
         self._first_bytes = 0  # of that first read, where it had the end of another request
         self._header_timer: asyncio.TimerHandle | None = None
         self._body_timer: asyncio.TimerHandle | None = None  # of a body that nobody wants any more
@@ -117,21 +117,18 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, unless the headers are more than anyone needs."""
+        """Parse, unless the headers are more than anyone needs, or what comes with a body beside its bytes."""
         if self._deaf:
             return
         self._data = data
-        if self._in_headers:
-            self._header_bytes += len(data)
+        self._header_bytes += len(data)
         if self._body_timer is not None:
             self._heard_at = self.loop.time()
         super().data_received(data)
         self._data = b""
-        if not self._in_headers:
-            return
-        if self._header_bytes - self._first_bytes > HEADER_BYTES:
+        if self._header_bytes - self._first_bytes > HEADER_BYTES and not self._deaf:
             self._refuse_headers()
-        elif self._header_timer is None and self.timeout_keep_alive_task is None:
+        elif self._in_headers and self._header_timer is None and self.timeout_keep_alive_task is None:
             self._keep_alive()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -164,6 +161,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._header_bytes > HEADER_BYTES and self._size_of_headers() > HEADER_BYTES:
             self._refuse_headers()
             raise ValueError  # the parser's end
+        self._header_bytes = self._first_bytes = 0
         self._body_since = self.loop.time()
         offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         self._passed_over = offered and not self._should_upgrade()
@@ -175,6 +173,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, kept as it came where all before it has been read: else it is copied twice."""
+        self._header_bytes = 0
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
             if not cycle.body:
@@ -280,6 +279,7 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._lingers:
             self._lingers = self._deaf = True
             self._transport.write_eof()
+            self._body_ended()
             self._body_timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)
         return True
 
@@ -308,9 +308,12 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse_headers(self) -> None:
         """The headers are too large: nothing more is read, and a request that came before them is answered first."""
         self._headers_came()
+        answering = not self._in_headers and self.cycle is not None and self.cycle.response_started
         self._in_headers = False
         self._deaf = True
-        if not self._answers_first():
+        if answering:
+            self.transport.close()
+        elif not self._answers_first():
             self._refuse(431, "headers_too_large", f"The request's headers are larger than {HEADER_BYTES} bytes.")
 
     def _refuse(self, status: int, code: str, detail: str) -> None:

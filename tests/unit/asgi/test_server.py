@@ -361,6 +361,47 @@ def test_large_headers_behind_a_request_without_an_answer_do_not_overtake_it(mon
     assert answer.count(b"HTTP/1.1") == 1
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+
+
+async def answers_to_much_behind_a_body(end: bytes, line: bytes) -> bytes:
+    """All that is answered when this is sent again and again, in as many reads, until the server has enough."""
+    async with serving() as (_, (host, port)):
+        reader, writer = await asyncio.open_connection(host, port)
+        answering = asyncio.create_task(reader.read())
+        writer.write(CHUNKED + end)
+        async with asyncio.timeout(5):
+            for _ in range(1000):
+                writer.write(line)
+                await writer.drain()
+                await asyncio.sleep(0)
+                if answering.done():
+                    break
+            answer = await answering
+        writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("end", "line"), [(b"0\r\n", b"A: " + b"a" * 995 + b"\r\n"), (b"0\r\nA: ", b"a" * 1000), (b"5;a=", b"a" * 1000)]
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_stands_behind_a_body_is_bounded_as_headers_are(monkeypatch, at_once, end, line):
+    """Trailers, and what a chunk says beside its length: whether or not the request has its answer."""
+    if not at_once:
+        monkeypatch.setattr("tests.unit.asgi.test_server.refusing", echoing)
+    answer = uvloop.run(answers_to_much_behind_a_body(end, line))
+    assert answer.startswith(b"HTTP/1.1 503" if at_once else b"HTTP/1.1 431")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_small_trailers_are_passed_over(monkeypatch):
+    """The body is read, and so is the next request."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", echoing)
+    sent = CHUNKED + b"0\r\n" + b"A: a\r\n" * 100 + b"\r\n"
+    assert uvloop.run(echo_of(sent + sent, size=5)) == b"hello"
+
+
 @pytest.mark.parametrize("cut", [0, 40, 60_000, -1], ids=str)
 def test_what_comes_with_headers_is_not_counted_for_them(monkeypatch, cut):
     """A body in the same read, of this request or the one before it, makes them no larger."""
@@ -416,26 +457,24 @@ def test_a_client_that_may_have_left_is_told_to_whoever_waits(monkeypatch, sent)
     assert told == ["http.request", "http.disconnect"]
 
 
-async def connections_left_by_clients_that_leave() -> int:
-    """How many stay, when those have an answer that nobody reads."""
+async def serving_clients_that_leave() -> None:
+    """Return when those have had an answer that nobody reads, and no connection is left."""
     async with serving() as (server, (host, port)):
         for _ in range(10):
             _, writer = await asyncio.open_connection(host, port)
             writer.write(WHOLE)
             writer.close()
             await writer.wait_closed()
+        state = server.server_state
         async with asyncio.timeout(5):
-            while server.server_state.total_requests < 10:  # noqa: ASYNC110 - uvicorn has no event for it
+            while state.total_requests < 10 or state.connections:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
-        for _ in range(2):
-            await asyncio.sleep(0)  # a connection is lost a turn after it was closed
-        return len(server.server_state.connections)
 
 
 def test_a_client_that_left_behind_its_request_keeps_nothing(monkeypatch):
     """Its connection ends as soon as the answer is there, though it looked like one that reads on."""
     monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
-    assert uvloop.run(connections_left_by_clients_that_leave()) == 0
+    uvloop.run(serving_clients_that_leave())
 
 
 @pytest.mark.parametrize("length", [None, 10])
