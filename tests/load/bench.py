@@ -18,6 +18,8 @@ TRIVIAL = b"A trivial file, for which next to nothing is to be done.\n"
 OURS_EVERY = 3  # others this service is measured again: it is in every ratio
 STEADY = 0.05  # the standard error, as a share, from which on a ratio is known: two runs are then 7 % apart (sd)
 
+NO_QUICKER, QUICKER = 8, 0.03  # a server is warm when so many rounds were no quicker than the best before, by a share
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
@@ -94,6 +96,14 @@ class Bench:
             number += 1
             if number >= self.options.rounds:
                 chosen = [self.unsteady(look, servers) if number < self.options.most_rounds else [] for look in looks]
+
+    def warm_up(self, server: Server, look: Look) -> None:
+        """Have the server under load until that makes it no quicker: V8 goes on compiling for a minute."""
+        best, since, ends_at = 0.0, 0, time.monotonic() + self.options.warm_seconds
+        while since < NO_QUICKER and time.monotonic() < ends_at:
+            rate = look.measure(server)["rate"]
+            since = 0 if rate > best * (1 + QUICKER) else since + 1
+            best = max(best, rate)
 
     def unsteady(self, look: Look, servers: Sequence[Server]) -> list[Server]:
         """Those whose ratio is not known well enough under this load, after this service; nobody where all are."""

@@ -35,8 +35,10 @@ def run(bench: Bench) -> None:
             for server in servers:
                 bench.say(f"lists: {rows:,} rows for {server.name}")
                 server.seed(rows)
-                if rows == min(bench.options.rows):
-                    measured(server.tree, f"{server.url}/files/", CONNECTIONS, bench.options.warm_seconds)
+            looks = list(common_lists(bench, rows))
+            for server in servers if rows == min(bench.options.rows) else ():
+                bench.say(f"lists, warming up: {server.name}")
+                bench.warm_up(server, looks[0])
 
             def after(number: int, rows: int = rows) -> None:
                 # so that the next round's lists, and the next size, are of the rows that were made for them
@@ -45,7 +47,7 @@ def run(bench: Bench) -> None:
                 if number < bench.few_rounds:
                     own_lists(bench, servers[0], rows)
 
-            bench.until_steady(servers, list(common_lists(bench, rows)), after)
+            bench.until_steady(servers, looks, after)
 
 
 def common_lists(bench: Bench, rows: int) -> Iterator[Look]:

@@ -61,7 +61,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--peers", nargs="*", default=[], help="peers whose names contain one of these words; `none` for none")
     add("--rounds", type=int, default=8, help="of what has no ratio, or takes a minute each, three")
     add("--most-rounds", type=int, default=32, help="of small uploads and lists, while a ratio is not known to 5 %%")
-    add("--warm-seconds", type=int, default=10, help="of load before a server's small uploads and lists are measured")
+    add("--warm-seconds", type=int, default=90, help="of load at most until a server is no quicker by it")
     add("--seconds", type=int, default=1, help="of one load of one contender in one round")
     add("--connections", type=int, nargs="+", default=[1, 16, 64], help="of the small uploads")
     add("--rows", type=int, nargs="+", default=[100_000, 1_000_000], help="sizes of the list")
@@ -142,7 +142,7 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
         f"{OTHER_CORE}; files in memory, but for large ones and with fsync. "
         f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, of what has no ratio "
         f"or takes a minute each of {bench.few_rounds}; contenders in turn, Filewire again after every {OURS_EVERY}, "
-        f"and the mean of those. Small uploads and lists after {options.warm_seconds} s of load, and until each "
+        f"and the mean of those. Small uploads and lists once load makes nobody quicker, and until each "
         f"ratio's standard error is {STEADY:.0%}, at most {options.most_rounds} rounds. Ratios are the geometric means "
         "of those of rounds. "
         f"The run took {seconds / 60:.1f} minutes."

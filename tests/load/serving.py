@@ -53,14 +53,27 @@ class Server:
         self.tree = tree
         self.others: list[Tree] = []  # what else of it runs, beside the process that is measured
         self._seeded = 0
+        self._whole: set[Path] = set()  # files that are not looked at again
+        self._whole_bytes = 0
 
     def kept(self) -> Kept:
         """Rows, files and bytes."""
         if self.name == SINK_LIMIT:
             told = self.get("/")
             return Kept(None, told["requests"], told["bytes"])
-        found = [path for path in self.stored() if path.exists()]
-        return Kept(self.rows(), len(found), sum(path.stat().st_size for path in found), self.messages())
+        found = self.newest()
+        sizes = [path.stat().st_size for path in found if path.exists()]
+        return Kept(self.rows(), len(self._whole) + len(sizes), self._whole_bytes + sum(sizes), self.messages())
+
+    def newest(self) -> list[Path]:
+        """The files that came since the server was last at rest."""
+        return [path for path in self.stored() if path not in self._whole]
+
+    def rest(self) -> None:
+        """Nobody uploads: what is there is whole, and counted as it is from now on."""
+        found = self.newest()
+        self._whole_bytes += sum(path.stat().st_size for path in found)
+        self._whole.update(found)
 
     def rows(self) -> int | None:
         """How many uploads the database has."""
@@ -113,6 +126,7 @@ class Server:
         """Forget every upload, bytes and rows."""
         for path in self.stored():
             path.unlink()
+        self._whole, self._whole_bytes = set(), 0
         if self.contender.table is not None:
             database.execute(self.database, f"TRUNCATE {self.contender.table} CASCADE")
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.load import arrivals, report
-from tests.load.bench import STEADY, Bench, Look
+from tests.load.bench import NO_QUICKER, QUICKER, STEADY, Bench, Look
 from tests.load.processes import ROOT
 from tests.load.report import OURS, Load, Results, Spec
 
@@ -162,6 +162,25 @@ def test_rounds_go_on_with_those_whose_ratio_is_not_known():
     assert asked.count("never") == 200 == len(over)
     assert report.uncertainty(bench.results.loads["a", "t"], "later") < STEADY
     assert [figures["round"] for figures in bench.results.loads["a", "t"].rounds["never"]] == list(range(200))
+
+
+@pytest.mark.parametrize(("rates", "rounds"), [([5.0], 1 + NO_QUICKER), ([1.0, 2.0, 3.0], 3 + NO_QUICKER)])
+def test_a_server_is_warm_when_load_makes_it_no_quicker(rates: list[float], rounds: int):
+    """A little quicker is no quicker: noise is that too."""
+    given = itertools.chain(rates, itertools.repeat(rates[-1] * (1 + QUICKER / 2)))
+    asked: list[float] = []
+
+    def measure(server: SimpleNamespace) -> dict[str, float]:
+        asked.append(next(given))
+        return {"rate": asked[-1]}
+
+    bench = Bench.__new__(Bench)
+    bench.options = SimpleNamespace(warm_seconds=60)
+    bench.warm_up(SimpleNamespace(name="a"), Look(part="a", title="t", measure=measure))
+    assert len(asked) == rounds
+    bench.options.warm_seconds = 0
+    bench.warm_up(SimpleNamespace(name="a"), Look(part="a", title="t", measure=measure))
+    assert len(asked) == rounds
 
 
 def test_ratios_that_two_runs_do_not_agree_on_are_named():

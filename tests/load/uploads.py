@@ -69,12 +69,12 @@ def run(bench: Bench) -> None:
         if durable:
             chosen = [each for each in chosen if each.durable]
         with bench.all(chosen, fsync=durable, on_disk=durable) as servers:
+            every = list(loads(bench, durable=durable))
             for server in servers:
                 bench.say(f"uploads, warming up: {server.name}")
                 warm(server)
-                first = Uploads(bench, *files()[0], connections=max(bench.options.connections), durable=durable)
-                first.once(server, bench.options.warm_seconds)
-            bench.until_steady(servers, [each.look() for each in loads(bench, durable=durable)])
+                bench.warm_up(server, every[-1].look())
+            bench.until_steady(servers, [each.look() for each in every])
     texts = [load for load in bench.results.of("uploads") if load.size == 10 * KIB and load.title.endswith("off")]
     bench.capacity = max((median(load.rounds[OURS], "rate") for load in texts), default=0.0)
 
@@ -124,7 +124,9 @@ class Uploads:
         """So many seconds of uploads, checked."""
         lua, sent = sender(self.bench.materials, server, self.name, self.content)
         found = checked(server, lua, self.connections, seconds, sent, self.content)
-        if not self.durable:
+        if self.durable:
+            server.rest()
+        else:
             server.empty()  # what is in memory takes memory
         return found
 
@@ -171,7 +173,7 @@ def checked(
     if not after.are_sent(before):
         raise SystemExit(f"{server.name}: {added} new files but {before.messages} tasks, then {after.messages}")
     if content and server.name != SINK_LIMIT:
-        newest = max(server.stored(), key=lambda path: path.stat().st_mtime_ns)
+        newest = max(server.newest(), key=lambda path: path.stat().st_mtime_ns)
         if newest.read_bytes() != content:
             raise SystemExit(f"{server.name}: a file is not what was uploaded")
     cut_off = (most - found["created"]) * kept_bytes if server.name == SINK_LIMIT else 0  # bodies that wrk did not end
