@@ -37,6 +37,14 @@ def until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -
         time.sleep(0.02)
 
 
+def words_of(process: psutil.Process) -> str:
+    """A process's command line, as one string; nothing when it has gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 class Service:
     """`manage.py serve` on a free port, in a data directory of its own."""
 
@@ -110,7 +118,15 @@ class Service:
 
     def named(self, words: str) -> psutil.Process:
         """The outermost process whose command line holds these words."""
-        return next(p for p in self.processes() if words in " ".join(p.cmdline()))
+        return next(process for process in self.processes() if words in words_of(process))
+
+    def memory(self) -> dict[int, int]:
+        """The resident memory in bytes of every process but its parent, by pid; a file's child may end meanwhile."""
+        found = {}
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found[process.pid] = process.memory_info().rss
+        return found
 
     # --- as a client -----------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import httpx
 import psutil
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.acceptance.service import ROOT, Service, service, until
+from tests.acceptance.service import ROOT, Service, service, until, words_of
 
 PLUGIN = ROOT / "tests" / "faults" / "plugin"
 TERMINAL = ("file.processed", "file.failed")
@@ -162,14 +162,6 @@ def leftovers(running: Service) -> list[Path]:
         for path in running.stored()
         if "probe-" not in path.name and not any(part.removesuffix(".d") in known for part in path.parts)
     ]
-
-
-def words_of(process: psutil.Process) -> str:
-    """A process's command line, as one string; nothing when it has gone."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def celery_main(running: Service) -> psutil.Process:
