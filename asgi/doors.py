@@ -7,7 +7,6 @@ of a request. Everything else about a request is Django's: URLs, middleware, req
 
 import asyncio
 import io
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -24,13 +23,9 @@ from django.utils.module_loading import import_string
 from multipart import parse_options_header
 
 from apps.api.problems import not_found, problem
-from apps.api.requests import ABORT, BODY
-from apps.files.errors import ReaderStalled
+from apps.api.requests import BODY
 from asgi.streaming import UnreadBody
 
-logger = logging.getLogger(__name__)
-
-STALLED_SECONDS = 60.0  # a streaming answer whose client reads nothing for so long is broken off
 NO_CONTENT = frozenset({204, 304})  # RFC 9110, section 8.6: these have no Content-Length of their own
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -116,7 +111,7 @@ class DoorHandler(ASGIHandler):
             await self.send_response(response, send)
             return
         try:
-            await self._send_while_there(response, scope, body, send)
+            await self._send_while_there(response, body, send)
         finally:
             response.close()
 
@@ -139,9 +134,9 @@ class DoorHandler(ASGIHandler):
         request.resolver_match = known
         return known
 
-    async def _send_while_there(self, response: HttpResponseBase, scope: Any, body: UnreadBody, send: Any) -> None:
+    async def _send_while_there(self, response: HttpResponseBase, body: UnreadBody, send: Any) -> None:
         """Send a streaming answer until its end or the client's; either ends the generator behind it."""
-        sending = asyncio.create_task(self.send_response(response, _timely(send)))
+        sending = asyncio.create_task(self.send_response(response, send))
         gone = asyncio.create_task(body.gone())
         try:
             await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -149,25 +144,9 @@ class DoorHandler(ASGIHandler):
             for task in (sending, gone):
                 task.cancel()
             results = await asyncio.gather(sending, gone, return_exceptions=True)
-        if isinstance(results[0], ReaderStalled):
-            logger.info("a client has read nothing for %g s: its connection is broken", STALLED_SECONDS)
-            scope.get(ABORT, lambda: None)()
-        elif isinstance(results[0], Exception):
+        if isinstance(results[0], Exception):
             # The status has been sent: all that is left is to break the connection, and to say so in the log.
             raise results[0]
-
-
-def _timely(send: Any) -> Any:
-    """The same `send`, which waits for the client to read, but not for ever. Raises ReaderStalled."""
-
-    async def send_in_time(message: Any) -> None:
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                await send(message)
-        except TimeoutError as error:
-            raise ReaderStalled from error
-
-    return send_in_time
 
 
 def by_path(prefixes: tuple[str, ...], application: Application, *, otherwise: Application) -> Application:

@@ -14,14 +14,18 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import LoopingCall, deferLater
 from zope.interface import implementer
 
 from asgi.application import live
 from asgi.sockets import CLOSE_SECONDS, MESSAGE_BYTES, PONG_SECONDS, bound
+from project import pulse
 
 logger = logging.getLogger(__name__)
 
-SERVERS_CODES = (1011, 1012, 1013)  # an internal error, a restart, try again later
+RESTARTS = 1012
+SERVERS_CODES = (1011, RESTARTS, 1013)  # an internal error, a restart, try again later
+LAST_WORDS_SECONDS = 1.0
 REFUSAL = b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/problem+json\r\nConnection: close\r\n"
 REFUSAL_BODY = (
     b'{"type":"about:blank","title":"Content Too Large","status":413,"code":"no_body_here",'
@@ -101,7 +105,19 @@ class BodilessFactory(HTTPFactory):
 
 
 class LiveServer(Server):
-    """daphne's server with both."""
+    """daphne's server with both, which tells its clients when it stops."""
+
+    def kill_all_applications(self) -> Any:
+        """Close every socket with 1012, give the clients the time to read that, and end what is left."""
+        following = [each for each in self.connections if isinstance(each, PausableProtocol)]
+        for protocol in following:
+            if protocol.state == protocol.STATE_OPEN:
+                protocol.serverClose(code=RESTARTS)
+        if not following:
+            return super().kill_all_applications()
+        from twisted.internet import reactor
+
+        return deferLater(reactor, LAST_WORDS_SECONDS, super().kill_all_applications)
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         """Send, once the client has read what was sent before."""
@@ -117,6 +133,8 @@ def serve(host: str, port: int) -> None:
     # daphne makes its factories by these names; it has no other way to be given them.
     daphne_server.HTTPFactory = BodilessFactory
     daphne_server.WebSocketFactory = type("PausableFactory", (WebSocketFactory,), {"protocol": PausableProtocol})
+    LoopingCall(pulse.beat).start(pulse.BEAT_SECONDS)
+    pulse.watch(settings.FILEWIRE_HANG_SECONDS)
     LiveServer(
         application=live,
         endpoints=[f"tcp:port={port}:interface={host}"],

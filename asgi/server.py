@@ -9,6 +9,7 @@ the server refuses by itself is problem+json too. At SIGTERM, those who wait for
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import socket
 import sys
@@ -22,14 +23,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from apps.api.problems import problem
-from apps.api.requests import ABORT
 from apps.events.hub import hub
 from apps.uploads.view import stop_reading
 from asgi.sockets import CLOSE_SECONDS, MESSAGE_BYTES, PONG_SECONDS, bound
 from project import environment as env
+from project import pulse
+
+logger = logging.getLogger(__name__)
 
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 15.0
+PIPELINED = 128  # requests of a connection that wait for the answers to those before them; what comes then is not read
+STALLED_SECONDS = 60.0  # a client that reads hardly anything of its answers for so long is cut off
 LINGER_SECONDS = 2.0  # for a client that still sends to read why its connection is closed
 GRACE_SECONDS = 10
 OF_AN_UPGRADE = frozenset({b"upgrade", b"http2-settings"})  # headers, and words of `Connection`
@@ -102,6 +107,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._reading_again = False
         self._deaf = False
         self._lingers = False
+        self._running: RequestResponseCycle | None = None  # the request being answered; `cycle` is the newest
+        self._reader_timer: asyncio.TimerHandle | None = None  # of a client that does not read
         self._header_bytes = 0  # of all reads since the last bytes of a body, whatever else was in the first of them
         self._first_bytes = 0  # of that first read, where it had the end of another request
         self._header_timer: asyncio.TimerHandle | None = None
@@ -110,11 +117,26 @@ class BoundedHttp(HttpToolsProtocol):
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing."""
+        """Expect nothing, and tell whoever answers."""
         self._headers_came()
         self._body_ended()
+        self._reader_came()
         self._lingering.forget()
+        if self._running is not None and self._running is not self.cycle:  # to which it is told below
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read: it has some time for that, whatever it is sent."""
+        super().pause_writing()
+        self._expect_reader()
+
+    def resume_writing(self) -> None:
+        """The client has read; what is left to read after the end has the time of before."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._reader_came()
 
     def data_received(self, data: bytes) -> None:
         """Parse, unless the headers are more than anyone needs, or what comes with a body beside its bytes."""
@@ -151,16 +173,18 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
-        self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]
         self._expect_headers()
 
     def on_headers_complete(self) -> None:
         """The headers are whole, and no more than anyone needs though they came in one read. Raises ValueError."""
-        self._in_headers = False
         self._headers_came()
         if self._header_bytes > HEADER_BYTES and self._size_of_headers() > HEADER_BYTES:
             self._refuse_headers()
             raise ValueError  # the parser's end
+        self._in_headers = False
+        if len(self.pipeline) >= PIPELINED:  # thousands fit into what the server reads at once
+            self._deaf = self._answers_first()
+            raise ValueError
         self._header_bytes = self._first_bytes = 0
         self._body_since = self.loop.time()
         offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
@@ -194,12 +218,18 @@ class BoundedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """A request has its answer; the rest of its body, where there is more, is dropped, but not for ever."""
         super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()  # there are requests enough
         cycle: RequestResponseCycle | None = self.cycle
         if self._deaf or self._in_headers or self.transport.is_closing():
             return
         if cycle is not None and cycle.response_complete:
             self._heard_at = self.loop.time()
             self._look_at_body()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Read the request again without the offer of another protocol, as which httptools has taken its body."""
@@ -250,6 +280,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _answers_first(self) -> bool:
         """Whether a request that is whole has no answer yet: it gets one, and the connection ends behind it."""
+        if self.pipeline and self.cycle.more_body:  # it will never be whole, and its turn has not come
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running  # type: ignore[assignment]
         if self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
             return False
         self.cycle.keep_alive = False
@@ -265,6 +298,19 @@ class BoundedHttp(HttpToolsProtocol):
             self._header_timer.cancel()
             self._header_timer = None
 
+    def _expect_reader(self) -> None:
+        if self._reader_timer is None:
+            self._reader_timer = self.loop.call_later(STALLED_SECONDS, self._reader_late)
+
+    def _reader_came(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    def _reader_late(self) -> None:
+        logger.info("a client has read too little for %g s: its connection is broken", STALLED_SECONDS)
+        self._transport.abort()
+
     def _keep_alive(self) -> None:
         """Wait for a request, and not for ever: what came last was the end of a dropped body, or a blank line."""
         if self in self.connections and self.cycle is not None and self.cycle.response_complete:
@@ -275,9 +321,12 @@ class BoundedHttp(HttpToolsProtocol):
     def _linger(self) -> bool:
         """Whether the connection is closed later: the client is in a body, or may be, and reads its answer first."""
         if self._in_headers or self._transport.is_closing():
+            if self._transport.get_write_buffer_size():
+                self._expect_reader()
             return False
         if not self._lingers:
             self._lingers = self._deaf = True
+            self.pipeline.clear()
             self._transport.write_eof()
             self._body_ended()
             self._body_timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)
@@ -296,8 +345,14 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             self._body_timer = self.loop.call_at(ends_at, self._look_at_body)
 
+    def _is_answering(self) -> bool:
+        return self._running is not None and not self._running.response_complete
+
     def _headers_late(self) -> None:
-        if self._header_bytes:
+        self._header_timer = None
+        if self._is_answering():  # so it may be us who do not read
+            self._expect_headers()
+        elif self._header_bytes:
             self._refuse(408, "headers_timeout", f"The request's headers took longer than {HEADER_SECONDS:g} seconds.")
         else:
             self.transport.close()
@@ -308,10 +363,10 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse_headers(self) -> None:
         """The headers are too large: nothing more is read, and a request that came before them is answered first."""
         self._headers_came()
-        answering = not self._in_headers and self.cycle is not None and self.cycle.response_started
+        answered = not self._in_headers and self.cycle is not None and self.cycle.response_complete
         self._in_headers = False
         self._deaf = True
-        if answering:
+        if answered:  # the request whose body has them
             self.transport.close()
         elif not self._answers_first():
             self._refuse(431, "headers_too_large", f"The request's headers are larger than {HEADER_BYTES} bytes.")
@@ -321,6 +376,9 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._headers_came()
         self._in_headers = False  # more may come, which nobody reads
+        if self._is_answering() and self._running.response_started:  # type: ignore[union-attr]
+            self.transport.close()  # these words would be taken for that answer's
+            return
         answer = problem(status, code, detail, headers={"Connection": "close"})
         answer.headers["Content-Length"] = str(len(answer.content))
         lines = [f"HTTP/1.1 {status} {answer.reason_phrase}", *(f"{name}: {value}" for name, value in answer.items())]
@@ -452,4 +510,5 @@ def serve(host: str, port: int) -> None:
     gc.collect()
     gc.freeze()  # what has been imported by now stays: a collection need not look at it each time
     gc.set_threshold(*COLLECT_AT)
+    pulse.watch(settings.FILEWIRE_HANG_SECONDS)
     Server(config).run()

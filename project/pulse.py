@@ -10,6 +10,7 @@ when its broker goes as well.
 
 import contextlib
 import itertools
+import logging
 import mmap
 import os
 import signal
@@ -24,9 +25,15 @@ ENTRY = struct.Struct("=qq")  # a process, and how often it has answered
 BEAT_SECONDS = 1.0
 ORPHAN_SECONDS = 20.0  # longer than any of ours takes to stop
 
+logger = logging.getLogger(__name__)
+
+_silent = 0  # beats since the last sign of life, for `watch`
+
 
 def beat() -> None:
     """One sign of life; nothing where nobody watches, or where the watcher itself is stuck."""
+    global _silent
+    _silent = 0
     descriptor = os.environ.get(VARIABLE)
     if not descriptor:
         return
@@ -57,6 +64,25 @@ def each_beat(action: Callable[[], None], name: str = "pulse") -> None:
             time.sleep(BEAT_SECONDS)
 
     threading.Thread(target=go_on, name=name, daemon=True).start()
+
+
+def watch(limit_seconds: float) -> None:
+    """Where no supervisor watches, as in a container: end this process once it has been silent for so long.
+
+    Whoever keeps the container starts it again: a process that hangs would only be called unhealthy there. Counted in
+    this thread's own beats, so that one that was paused with the whole container is not blamed for it.
+    """
+    if os.environ.get(VARIABLE):
+        return
+
+    def look() -> None:
+        global _silent
+        _silent += 1
+        if _silent * BEAT_SECONDS > limit_seconds:
+            logger.critical("no sign of life for %g s: this process ends itself", limit_seconds)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    each_beat(look, "watch")
 
 
 def beat_from_thread() -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
 
 from project import environment as env
+from project import layer
 from project.secret import kept_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -170,22 +169,7 @@ REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 REDIS_CONNECT_SECONDS = 1.0
 REDIS_ANSWER_SECONDS = 2.0
 
-CHANNEL_LAYERS = {
-    "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {
-            "hosts": [
-                {
-                    "address": REDIS_URL,
-                    "socket_connect_timeout": REDIS_CONNECT_SECONDS,
-                    "socket_timeout": REDIS_ANSWER_SECONDS,
-                    # redis-py's own retries wait up to 10 s; here the caller decides, so one try is one try
-                    "retry": AsyncRetry(NoBackoff(), 0),
-                }
-            ]
-        },
-    }
-}
+CHANNEL_LAYERS = layer.channel_layers(REDIS_URL, REDIS_CONNECT_SECONDS, REDIS_ANSWER_SECONDS)
 
 # --- REST framework ------------------------------------------------------------------------------------------
 

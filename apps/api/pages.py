@@ -23,7 +23,8 @@ from apps.files.loops import PerLoop
 from apps.processing import wake
 
 KEPT_SECONDS = 2.0
-KEPT_BYTES = 8 * 1024 * 1024
+KEPT_BYTES = 8 * 1024 * 1024  # of all kept pages, their addresses, and what keeping them takes
+ENTRY_BYTES = 600  # beside a page's address and content: objects, and places in mappings
 
 State = tuple[bytes | str, int]
 
@@ -74,11 +75,10 @@ class Pages:
 
     def _keep(self, address: str, page: Page) -> None:
         before = self._kept.pop(address, None)
-        self._bytes += len(page.content) - (len(before.content) if before else 0)
+        self._bytes += _cost(address, page) - (_cost(address, before) if before else 0)
         self._kept[address] = page
         while self._bytes > KEPT_BYTES:
-            _, oldest = self._kept.popitem(last=False)
-            self._bytes -= len(oldest.content)
+            self._bytes -= _cost(*self._kept.popitem(last=False))
 
     async def _state(self) -> State | None:
         """What Redis says of changes, asked after this call; None when it cannot say.
@@ -114,6 +114,10 @@ class Pages:
                             answer.set_result(state)
         finally:
             self._asker = None
+
+
+def _cost(address: str, page: Page) -> int:
+    return len(address) + len(page.content) + ENTRY_BYTES
 
 
 def _page(content: bytes, state: State | None) -> Page:

@@ -12,7 +12,6 @@ from django.utils.decorators import sync_and_async_middleware
 from apps.files import context, ids
 
 BODY = "filewire.body"
-ABORT = "filewire.abort"  # a function that breaks the connection, whatever waits to be sent
 ORIGIN = "filewire.origin"
 GIVEN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 

@@ -1,5 +1,6 @@
 """The questions: each reads its input, calls one function of the record, and shapes the answer."""
 
+import hashlib
 import re
 import uuid
 from typing import Any
@@ -51,6 +52,12 @@ def charset_of(file: File) -> str:
     """The encoding of the file's text, by the child that read it: its word goes into a header, so it is looked at."""
     told = (file.result or {}).get("encoding")
     return told if isinstance(told, str) and CHARSET.fullmatch(told) else "utf-8"
+
+
+def tag_of(file: File) -> str:
+    """The entity tag of the file's bytes, and of what they are shown as: whoever processes the file may know better."""
+    shown = hashlib.blake2b(f"{file.content_type};{charset_of(file)}".encode(), digest_size=4)
+    return f'"{file.sha256}-{shown.hexdigest()}"'
 
 
 class FileList(DoorView):
@@ -122,7 +129,7 @@ class FileContent(DoorView):
             name=file.name,
             content_type=file.content_type,
             charset=charset_of(file),
-            etag=f'"{file.sha256}"',
+            etag=tag_of(file),
             modified_at=file.uploaded_at,
         )
 

@@ -334,6 +334,13 @@ def discard_derived(key: str, attempt: int | None = None) -> None:
         _derived_root(key).rmdir()
 
 
+def discard_derived_before(key: str, attempt: int) -> None:
+    """Remove what the attempts before this one derived from the key's bytes; a later one's is not ours to touch."""
+    for name in _names(_derived_root(key)):
+        if name.isdecimal() and int(name) < attempt:
+            shutil.rmtree(_derived_root(key) / name, ignore_errors=True)
+
+
 def workdir(key: str, attempt: int) -> Path:
     """A new, empty directory for what this attempt derives from the key's bytes. Raises OSError."""
     path = _derived_root(key) / str(attempt)

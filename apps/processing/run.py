@@ -1,5 +1,6 @@
 """One attempt, from claim to record: claim, have the file worked on in isolation, record, publish."""
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -89,7 +90,7 @@ def _work(file: File) -> bool:
     except BaseException:
         # The worker was told to stop, and its time is over: another one is to have the file at once.
         storage.discard_derived(str(file.file.name), file.attempt)
-        with connected():
+        with contextlib.suppress(DatabaseAway), connected():  # it is had when the lease ends, then
             if lifecycle.put_back(file):
                 logger.info("the worker stops: the file is put back")
                 _publish(file)
@@ -150,7 +151,7 @@ def _recorded(file: File, record: Record) -> bool:
 def _process(file: File, lease: "Lease") -> tuple[Outcome, dict[str, dict[str, Any]]]:
     """What a child made of the file, and what of it is kept. Raises ClaimLost, and whatever the file or we met."""
     key = str(file.file.name)
-    storage.discard_derived(key)  # what earlier attempts made is nobody's any more
+    storage.discard_derived_before(key, file.attempt)  # what earlier attempts made is nobody's any more
     workdir = storage.workdir(key, file.attempt)
     outcome = isolation.process(
         Task(

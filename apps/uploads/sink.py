@@ -86,7 +86,8 @@ class Sink:
                 self._writing = asyncio.get_running_loop().run_in_executor(_pool, os.fsync, self._descriptor)
                 await self._written()
             payload = self._path
-            self._close()
+            with storage.translated():  # some file systems tell only now that a write has failed
+                self._close()
         return Received(payload=payload, size=self._size, sha256=self._hash.digest(), head=self._head)
 
     async def discard(self) -> None:
@@ -98,7 +99,8 @@ class Sink:
             await asyncio.wait([self._writing])
             self._writing.exception()  # asked for, so that asyncio does not log an upload that failed already
             self._writing = None
-        self._close()
+        with contextlib.suppress(OSError):
+            self._close()
         if self._path is not None:
             with contextlib.suppress(OSError):  # what cannot be removed now is removed by the sweep
                 self._path.unlink(missing_ok=True)
@@ -140,6 +142,6 @@ class Sink:
             storage.write_all(self._descriptor, *taken)
 
     def _close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None  # gone even where closing it raises
+        if descriptor is not None:
+            os.close(descriptor)

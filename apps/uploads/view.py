@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,7 +71,7 @@ class Arrival:
     name: str = ""
     declared_content_type: str = ""
     file_digest: bytes | None = None
-    body_hash: Any = field(default_factory=hashlib.sha256)
+    body_hash: Any = None  # of a form, where someone asks what it hashes to
 
 
 class Upload(DoorView):
@@ -259,7 +259,8 @@ async def read(request: Request, sink: Sink) -> tuple[Arrival, Received]:
     received = await sink.finish()
     if not received.size:
         raise EmptyFile(field=FIELD)
-    digest.verify(expected, received.sha256, arrival.body_hash.digest())
+    whole = [arrival.body_hash.digest()] if arrival.body_hash is not None else []
+    digest.verify(expected, received.sha256, *whole)
     digest.verify(arrival.file_digest, received.sha256)
     arrival.name = shown_name(arrival.name, settings.FILEWIRE_MAX_NAME_BYTES)
     arrival.declared_content_type = "".join(c for c in arrival.declared_content_type if c.isprintable())[:255]
@@ -275,7 +276,7 @@ async def read_form(batches: AsyncIterator[bytes], boundary: str, sink: Sink, *,
         max_parts=settings.FILEWIRE_MAX_PARTS,
         max_part_header_bytes=settings.FILEWIRE_MAX_PART_HEADER_BYTES,
     )
-    arrival = Arrival()
+    arrival = Arrival(body_hash=hashlib.sha256() if hash_body else None)
     async for batch in batches:
         if hash_body:
             arrival.body_hash.update(batch)
@@ -324,11 +325,12 @@ _stopping = False
 
 
 def stop_reading() -> None:
-    """The server is about to end: every body that is still on its way is refused now, in words."""
+    """The server is about to end: every body of which something is still on its way is refused now, in words."""
     global _stopping
     _stopping = True
     for timeout in _reading:
-        timeout.reschedule(asyncio.get_running_loop().time())
+        with contextlib.suppress(RuntimeError):  # its time is up just now
+            timeout.reschedule(asyncio.get_running_loop().time())
 
 
 async def timely_batches(body: Body) -> AsyncIterator[bytes]:
@@ -341,9 +343,9 @@ async def timely_batches(body: Body) -> AsyncIterator[bytes]:
     kept: list[bytes] = []
     size, total, more = 0, 0, True
     while more:
-        idle_until = loop.time() + settings.FILEWIRE_UPLOAD_IDLE_SECONDS
+        until = min(loop.time() + (0 if _stopping else settings.FILEWIRE_UPLOAD_IDLE_SECONDS), ends_at)
         try:
-            async with asyncio.timeout_at(min(idle_until, ends_at)) as timeout:
+            async with asyncio.timeout_at(until) as timeout:
                 _reading.add(timeout)
                 chunk, more = await body.chunk()
         except TimeoutError:
@@ -370,7 +372,8 @@ async def holding(key: str | None, holder: uuid.UUID | None) -> AsyncIterator[No
     try:
         yield
     except BaseException:
-        await asyncio.shield(transact(idempotency.release, key, holder))
+        with contextlib.suppress(DatabaseAway):  # then it is free soon; what is raised says what was wrong
+            await asyncio.shield(transact(idempotency.release, key, holder))
         raise
     finally:
         renewing.cancel()

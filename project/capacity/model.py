@@ -156,7 +156,7 @@ def plan(demand: Demand, deployment: Deployment, costs: Costs) -> Plan:
         dispatcher,
         worker,
         database,
-        _connections(demand, deployment, connections, web, queue),
+        _connections(demand, deployment, connections, web, _web_beside_uploads(demand, costs, mean_bytes), queue),
         redis,
         _redis_room(demand, deployment, costs, redis_memory),
         _feed(demand, costs),
@@ -231,11 +231,7 @@ def _queue(demand: Demand, deployment: Deployment, costs: Costs, kinds: Mapping[
 def _web(demand: Demand, deployment: Deployment, costs: Costs, mean_bytes: float) -> Part:
     mib = mean_bytes / (1024 * 1024)
     upload = costs.web_upload + costs.web_upload_mib * mib
-    others = (
-        demand.polls * costs.web_poll
-        + demand.lists * costs.web_list
-        + demand.downloads * (costs.web_download + costs.web_download_mib * mib)
-    )
+    others = _web_beside_uploads(demand, costs, mean_bytes)
     core_seconds = demand.uploads * upload + others
     needed = max(1, math.ceil(core_seconds / deployment.utilisation))
     return Part(
@@ -248,6 +244,15 @@ def _web(demand: Demand, deployment: Deployment, costs: Costs, mean_bytes: float
         core_seconds=core_seconds,
         memory_bytes=needed * costs.web_process_bytes,
         seen_by="its core; 503 `busy`",
+    )
+
+
+def _web_beside_uploads(demand: Demand, costs: Costs, mean_bytes: float) -> float:
+    """What polls, lists and downloads take of a core."""
+    return (
+        demand.polls * costs.web_poll
+        + demand.lists * costs.web_list
+        + demand.downloads * (costs.web_download + costs.web_download_mib * mean_bytes / (1024 * 1024))
     )
 
 
@@ -351,19 +356,23 @@ def _database(demand: Demand, deployment: Deployment, costs: Costs, connections:
 
 
 def _connections(
-    demand: Demand, deployment: Deployment, connections: Mapping[str, int], web: Part, queue: Queue
+    demand: Demand, deployment: Deployment, connections: Mapping[str, int], web: Part, beside: float, queue: Queue
 ) -> Part:
-    """Full at the rate for which `web` and `worker` would have so many processes: both grow with it, by fractions."""
+    """Full at the rate for which `web` and `worker` would have so many processes: both grow with it, by fractions.
+
+    What `web` does beside uploads (`beside`, of a core) does not.
+    """
     used = sum(connections.values())
     share = deployment.utilisation  # of a process, that is to be busy
-    of_web = (deployment.database_threads + 1) * web.core_seconds / demand.uploads / share
+    of_a_core = (deployment.database_threads + 1) / share  # of `web`
+    of_web = of_a_core * (web.core_seconds - beside) / demand.uploads
     of_workers = (1 + 1 / deployment.worker_processes) * queue.service_seconds / share
     return Part(
         name="database, connections",
         unit="connection",
         needed=used,
         utilisation=used / deployment.database_connections,
-        full_at=deployment.database_connections / (of_web + of_workers),
+        full_at=max(0.0, deployment.database_connections - of_a_core * beside) / (of_web + of_workers),
         alone=True,
         seen_by="503 `database_unavailable`",
     )

@@ -14,6 +14,7 @@ UNITS: Final = {
 MIX_TOLERANCE: Final = 0.001
 SECONDS_OF_DAY: Final = 86400
 LEAST_SECONDS: Final = 0.0001  # that are worth telling apart
+MOST_BYTES: Final = 1024.0**6  # of a size
 
 
 class BadInput(ValueError):
@@ -35,13 +36,15 @@ def number(text: str, name: str, *, minimum: float = 0.0, maximum: float = math.
 
 
 def size(text: str, name: str) -> float:
-    """A size in bytes, one at least: `2MiB`, `300 kB`, `4096`. Raises BadInput."""
+    """A size in bytes, from one to an exbibyte: `2MiB`, `300 kB`, `4096`. Raises BadInput."""
     found = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", text)
     if not found or found[2].lower() not in UNITS:
         raise BadInput(f"{name} must be a size such as 2MiB, 300kB or 4096, not {text!r}")
     value = number(found[1], name) * UNITS[found[2].lower()]
     if value < 1:
         raise BadInput(f"{name} must be at least 1 byte, not {text!r}")
+    if value > MOST_BYTES:
+        raise BadInput(f"{name} must be at most {MOST_BYTES / UNITS['pib']:g} PiB, not {text!r}")
     return value
 
 

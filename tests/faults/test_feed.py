@@ -44,16 +44,13 @@ class Announcer:
     """Appends events to the service's feed and announces them as its own processes do."""
 
     def __init__(self, url: str) -> None:
-        import copy
-
         from django.conf import settings
 
         from apps.events import connections
+        from project.layer import channel_layers
 
-        layers = copy.deepcopy(settings.CHANNEL_LAYERS)
-        layers["default"]["CONFIG"]["hosts"][0]["address"] = url
         connections.close_sync()
-        settings.REDIS_URL, settings.CHANNEL_LAYERS = url, layers
+        settings.REDIS_URL, settings.CHANNEL_LAYERS = url, channel_layers(url, 1, 2)
         self.number = time.monotonic_ns()  # beyond what another test has told of the same file
 
     def tell(self, count: int, file_id: str = "01932b5e-0000-7000-8000-000000000000") -> None:

@@ -8,9 +8,11 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.files import idempotency
+from apps.files.errors import DatabaseAway
 from apps.files.models import File, IdempotencyKey
 from tests.client import DISCONNECT, FORM, asgi_request, form, http_client, part
 
@@ -158,6 +160,35 @@ async def test_an_expired_key_is_free_again():
         await IdempotencyKey.objects.all().aupdate(expires_at=timezone.now() - timedelta(seconds=1))
         assert await sync_to_async(idempotency.forget_expired)(10) == 1
         assert await IdempotencyKey.objects.acount() == 0
+
+
+async def test_a_key_that_cannot_be_freed_hides_no_refusal(monkeypatch, settings):
+    """The database goes while an upload is refused: it is told what was wrong with it, and its key is soon free."""
+
+    def away(key, holder):
+        raise DatabaseAway
+
+    settings.FILEWIRE_MAX_FILE_BYTES = 1000
+    monkeypatch.setattr(idempotency, "release", away)
+    async with http_client() as client:
+        response = await client.post("/upload/", content=form(part(b"x" * 1001)), headers=KEYED)
+    assert (response.status_code, response.json()["code"]) == (413, "file_too_large")
+
+
+async def test_a_key_that_is_taken_over_while_expired_ones_are_removed_stays(monkeypatch):
+    """Its holder's upload is recorded under it, and is what a repeat is answered with."""
+    await sync_to_async(idempotency.reserve)("a-key")
+    await IdempotencyKey.objects.all().aupdate(expires_at=timezone.now() - timedelta(seconds=1))
+    real, taken = QuerySet.delete, []
+
+    def delete(self):
+        if not taken:
+            taken.append(idempotency.reserve("a-key"))
+        return real(self)
+
+    monkeypatch.setattr(QuerySet, "delete", delete)
+    await sync_to_async(idempotency.forget_expired)(10)
+    assert [key.holder async for key in IdempotencyKey.objects.all()] == taken
 
 
 async def test_an_upload_that_lost_its_key_meanwhile_is_not_recorded(stored):

@@ -96,6 +96,18 @@ def _healthy(address: str) -> bool:
     return False
 
 
+async def test_who_follows_is_told_that_the_server_stops(live):
+    """As by the other server: the client comes back with its cursor."""
+    async with connect(f"ws://{live.address}/ws/files/") as client:
+        assert as_described(await client.recv())["type"] == "hello"
+        live.process.terminate()
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(client.recv(), 10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+    await asyncio.to_thread(live.process.wait, 10)
+
+
 async def test_the_feed_by_daphne(live):
     """Hello, replay, live, pong, one file, unknown files and paths: all as the other server has it."""
     file = await sync_to_async(a_file)()

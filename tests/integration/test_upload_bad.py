@@ -1,6 +1,7 @@
 """Bad input: each kind answers as the contract says, within a second, and leaves no bytes, no row, no descriptor."""
 
 import asyncio
+import base64
 import hashlib
 import os
 import time
@@ -87,6 +88,7 @@ async def test_a_container_is_let_in_to_be_looked_at(settings):
 
 
 LARGE = b"x" * 400_000  # goes to a file on its way
+OF_NOTHING = f"sha-256=:{base64.b64encode(hashlib.sha256().digest()).decode()}:"
 
 BAD_FORMS = {
     "no part at all": (form(), 400, "missing_file"),
@@ -158,6 +160,7 @@ async def test_a_content_type_that_cannot_be_read_is_refused():
         (RAW | {"Content-Digest": "nonsense"}, b"x", 400, "bad_header"),
         (RAW | {"Content-Digest": f"sha-256=:{'A' * 43}=:"}, b"x", 422, "digest_mismatch"),
         (RAW | {"Content-Digest": f"sha-256=:{'A' * 43}=:"}, LARGE, 422, "digest_mismatch"),
+        (RAW | {"Content-Digest": OF_NOTHING}, b"x", 422, "digest_mismatch"),  # of a stream that was read before
         (RAW | {"Idempotency-Key": ""}, b"x", 400, "bad_header"),
         (RAW | {"Idempotency-Key": "a b"}, b"x", 400, "bad_header"),
         (RAW | {"Idempotency-Key": "k" * 256}, b"x", 400, "bad_header"),

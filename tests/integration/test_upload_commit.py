@@ -23,6 +23,7 @@ from tests.client import http_client
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shared_clients")]
 # How the driver says that a connection broke: psycopg2 has two words for it.
 BROKEN = (OperationalError, DatabaseError)
+REAL_RECORDED = lifecycle.recorded
 
 
 def receipt(content: bytes = b"x", **changes) -> Receipt:
@@ -332,6 +333,28 @@ async def test_a_commit_whose_answer_was_lost_is_not_made_twice(reached, monkeyp
     await asyncio.gather(*(committer().commit(receipt()) for _ in range(5)))
     assert await File.objects.acount() == 5
     assert len(stored.files()) == 5
+
+
+@pytest.mark.parametrize("error", BROKEN)
+async def test_a_commit_that_ends_after_its_rows_were_looked_for_is_seen(monkeypatch, stored, error):
+    """The database had not come to its end when the second connection looked: the rows are there all the same."""
+    real, looked = lifecycle.receive, []
+
+    def receive(files, held):
+        real(files, held)
+        if not looked:
+            raise error("server closed the connection unexpectedly")
+
+    def recorded(ids):
+        looked.append(list(ids))
+        return REAL_RECORDED(looked[-1]) if len(looked) > 1 else set()
+
+    monkeypatch.setattr(lifecycle, "receive", receive)
+    monkeypatch.setattr(lifecycle, "recorded", recorded)
+    receipts = [receipt() for _ in range(3)]
+    assert await asyncio.gather(*(committer().commit(each) for each in receipts)) == [None] * 3
+    assert {file.id async for file in File.objects.all()} == {each.file.id for each in receipts}
+    assert len(stored.files()) == 3
 
 
 @pytest.mark.parametrize("error", BROKEN)

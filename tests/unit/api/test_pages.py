@@ -143,13 +143,16 @@ async def test_no_page_is_kept_for_long(monkeypatch):
 
 
 async def test_memory_is_bounded(monkeypatch):
-    """However many addresses are asked for, no more is kept than the limit, and the newest of it."""
-    monkeypatch.setattr(module, "KEPT_BYTES", 70)
+    """However many addresses are asked for, and however long, no more is kept than the limit, and the newest of it."""
+    monkeypatch.setattr(module, "KEPT_BYTES", 20_000)
     pages, source = Pages(), Source()
     wake.tell()
-    for number in range(50):
-        await get(pages, source, str(number))
-    assert pages._bytes == sum(len(page.content) for page in pages._kept.values()) <= 70
-    assert await get(pages, source, "49") == b"page 50"
+    addresses = [f"{number}{'x' * 1000 * (number % 4)}" for number in range(50)]
+    for address in (*addresses, addresses[-1]):
+        await get(pages, source, address)
+    kept = [len(address) + len(page.content) + module.ENTRY_BYTES for address, page in pages._kept.items()]
+    assert pages._bytes == sum(kept) <= 20_000
+    assert 5 < len(kept) < 15
+    assert await get(pages, source, addresses[-1]) == b"page 50"
     assert source.count == 50
     assert await connections.async_client().get(CHANGED)

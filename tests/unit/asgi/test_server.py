@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 import uvloop
 
-from asgi.server import ACCEPTS, BACKLOG, GRACE_SECONDS, HEADER_BYTES, BoundedHttp, Server
+from asgi.server import ACCEPTS, BACKLOG, GRACE_SECONDS, HEADER_BYTES, PIPELINED, BoundedHttp, Server
 
 CLIENTS = 8 * ACCEPTS
 BODY_TO_COME = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
@@ -361,6 +361,14 @@ def test_large_headers_behind_a_request_without_an_answer_do_not_overtake_it(mon
     assert answer.count(b"HTTP/1.1") == 1
 
 
+def test_large_headers_behind_an_answer_are_refused_in_words():
+    """In one read, on a connection that was kept for them."""
+    answer = uvloop.run(all_of(REQUEST, LARGE))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.count(b"HTTP/1.1") == 2
+    assert b"HTTP/1.1 431" in answer
+
+
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 
 
@@ -416,6 +424,104 @@ def test_what_comes_with_headers_is_not_counted_for_them(monkeypatch, cut):
     assert answer.count(body) == 2
 
 
+LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def test_requests_that_do_not_wait_for_answers_are_answered_in_turn():
+    """As many as a client may send ahead."""
+    answer = uvloop.run(all_of(REQUEST * (PIPELINED - 1) + LAST))
+    assert answer.count(b"HTTP/1.1 503") == PIPELINED
+
+
+def test_requests_sent_ahead_are_bounded():
+    """Thousands fit into one read: those that have a place are answered, and the connection ends."""
+    answer = uvloop.run(all_of(REQUEST * 5000))
+    assert answer.count(b"HTTP/1.1 503") == PIPELINED + 1
+    assert answer.count(b"HTTP/1.1") == PIPELINED + 1
+    assert answer.lower().count(b"connection: close") == 1
+
+
+async def answering_in_pieces(scope: Any, receive: Any, send: Any) -> None:
+    """An application whose answer takes a while."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+    await send({"type": "http.response.body", "body": b"on", "more_body": True})
+    await asyncio.sleep(0.2)
+    await send({"type": "http.response.body", "body": b"ce"})
+
+
+@pytest.mark.parametrize(
+    "behind", [CHUNKED + b"nonsense\r\n", b"NONSENSE\r\n\r\n", LARGE], ids=["body", "line", "large"]
+)
+@pytest.mark.parametrize("asked", [1, 3])
+@pytest.mark.parametrize(
+    ("application", "begin", "end"),
+    [(answering_late, b"HTTP/1.1 503", b"no"), (answering_in_pieces, b"HTTP/1.1 200", b"once")],
+)
+def test_what_is_wrong_behind_requests_does_not_overtake_their_answers(
+    monkeypatch, application, begin, end, asked, behind
+):
+    """They are answered, each whole, and the connection ends."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", application)
+    answer = uvloop.run(all_of(REQUEST * asked + behind))
+    assert answer.startswith(begin)
+    assert answer.endswith(end)
+    assert answer.count(b"HTTP/1.1") == answer.count(begin) == asked
+
+
+def test_headers_that_come_slowly_wait_for_the_answer_before_them(monkeypatch):
+    """Until then it may be the server that does not read; then they have their time, and no more."""
+    monkeypatch.setattr("asgi.server.HEADER_SECONDS", 0.05)
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
+    answer = uvloop.run(all_of(REQUEST + REQUEST[:9]))
+    assert [answer.index(b"HTTP/1.1 503"), answer.count(b"HTTP/1.1")] == [0, 2]
+    assert b"HTTP/1.1 408" in answer
+
+
+def test_what_waits_behind_a_last_answer_is_not_begun(monkeypatch):
+    """Its answer could not be sent: the connection is closed, though the client is still in a body."""
+    begun: list[str] = []
+
+    async def last(scope: Any, receive: Any, send: Any) -> None:
+        begun.append(scope["path"])
+        await asyncio.sleep(0.2)
+        headers = [(b"content-length", b"2"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", last)
+    answer = uvloop.run(all_of(REQUEST + REQUEST.replace(b"/", b"/second", 1) + CHUNKED))
+    assert answer.count(b"HTTP/1.1") == 1
+    assert begun == ["/"]
+
+
+async def a_client_that_does_not_read() -> None:
+    """Returns when nothing is left of a connection on which answers are not read."""
+    async with serving() as (server, (host, port)):
+        reader, writer = await asyncio.open_connection(host, port)
+        reader._transport.pause_reading()
+        writer.write(REQUEST * 20)
+        async with asyncio.timeout(5):
+            while not server.server_state.connections:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.01)
+            while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("headers", [[], [(b"connection", b"close")]], ids=["", "the last"])
+def test_a_client_that_does_not_read_is_cut_off(monkeypatch, headers):
+    """Whatever it was to read: what is kept for it would be kept for ever."""
+
+    async def telling_much(scope: Any, receive: Any, send: Any) -> None:
+        given = [(b"content-length", b"20000000"), *headers]
+        await send({"type": "http.response.start", "status": 200, "headers": given})
+        await send({"type": "http.response.body", "body": bytes(20_000_000)})
+
+    monkeypatch.setattr("asgi.server.STALLED_SECONDS", 0.2)
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", telling_much)
+    uvloop.run(a_client_that_does_not_read())
+
+
 WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 
 
@@ -443,7 +549,9 @@ def test_a_client_that_has_sent_all_and_reads_on_is_answered(monkeypatch, more):
     assert b"\r\nconnection: close\r\n" in answer
 
 
-@pytest.mark.parametrize("sent", [REQUEST, WHOLE[:-1]], ids=["may be a long poll", "within a body"])
+@pytest.mark.parametrize(
+    "sent", [REQUEST, WHOLE[:-1], REQUEST * 2], ids=["may be a long poll", "within a body", "with another behind it"]
+)
 def test_a_client_that_may_have_left_is_told_to_whoever_waits(monkeypatch, sent):
     """The end of what it sends is all that one sees of a client that has left."""
     told: list[str] = []

@@ -1,7 +1,6 @@
 """What the tests of the feed share: files to tell of, a Valkey of one's own, and a server on a real socket."""
 
 import contextlib
-import copy
 import json
 import os
 import threading
@@ -22,6 +21,7 @@ from apps.events.event import body
 from apps.files import lifecycle, storage
 from apps.files.document import document
 from apps.files.models import File
+from project.layer import channel_layers
 from tests import servers
 from tests.ports import free_port
 
@@ -119,11 +119,9 @@ def place(frame: dict[str, Any]) -> tuple[int, ...]:
 def own_valkey(settings: Any) -> Iterator[servers.Valkey]:
     """A Valkey that the service uses until the end of the block, and that may be stopped, started and wiped."""
     with servers.valkey() as server:
-        layers = copy.deepcopy(settings.CHANNEL_LAYERS)
-        layers["default"]["CONFIG"]["hosts"][0]["address"] = server.url
         connections.close_sync()
         settings.REDIS_URL = server.url
-        settings.CHANNEL_LAYERS = layers
+        settings.CHANNEL_LAYERS = channel_layers(server.url, 1, 2)
         try:
             yield server
         finally:

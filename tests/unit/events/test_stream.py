@@ -6,6 +6,7 @@ import pytest
 
 from apps.events import connections, publish, stream
 from apps.events.event import BEGINNING, Cursor
+from project.layer import channel_layers
 from tests.unit.events.feeding import append, own_valkey, unsaved_file
 
 pytestmark = pytest.mark.usefixtures("shared_clients")
@@ -201,9 +202,7 @@ async def test_publishing_without_redis_says_so_and_raises_nothing(settings, cap
 async def test_an_event_whose_announcement_fails_is_published(settings, caplog):
     """The stream has it, and that is what counts: readers find it there."""
     with own_valkey(settings) as valkey:
-        layers = settings.CHANNEL_LAYERS
-        layers["default"]["CONFIG"]["hosts"][0]["address"] = "redis://127.0.0.1:1/0"
-        settings.CHANNEL_LAYERS = {**layers}
+        settings.CHANNEL_LAYERS = channel_layers("redis://127.0.0.1:1/0", 1, 2)
         assert publish.pending(unsaved_file())
         assert valkey.process
         page = await stream.page(connections.async_client(), BEGINNING)

@@ -165,6 +165,20 @@ def test_the_first_to_break_is_a_part_that_cannot_be_multiplied(measured):
     assert planned(slow, Deployment(database_connections=10_000, **roomy)).first.name == "dispatcher"
 
 
+def test_what_polls_take_does_not_grow_with_the_uploads(measured):
+    """The rate for which there are connections enough is the same, however few uploads come beside many polls."""
+    mix = {"text": 1.0}
+    few, many = (
+        part(planned(measured, uploads=rate, mix=mix, polls=2000.0), "database, connections") for rate in (0.01, 5.0)
+    )
+    assert few.full_at == pytest.approx(many.full_at)
+    assert few.full_at > 5.0
+    crowded = part(
+        planned(measured, Deployment(database_connections=1), mix=mix, polls=2000.0), "database, connections"
+    )
+    assert crowded.full_at == 0
+
+
 def test_readers_cost_nothing_when_there_are_none(measured):
     """Without readers there is no `live`; with them each process hears everything, and shares the sending."""
     assert part(planned(measured), "live").needed == 0
@@ -247,6 +261,8 @@ def test_json_is_the_same_plan():
         (["--mix=text=1", "--mean-size=text=0"], "--mean-size text must be at least 1 byte, not '0'"),
         (["--mix=text=1", "--mean-size=text=0.0001kB"], "--mean-size text must be at least 1 byte"),
         (["--redis-memory=0MiB"], "--redis-memory must be at least 1 byte"),
+        ([f"--mean-size={'9' * 170}"], "--mean-size must be at most 1024 PiB"),
+        ([f"--redis-memory={'9' * 300}PiB"], "--redis-memory must be at most 1024 PiB"),
         (["--readers=1.5"], "--readers must be a whole number"),
         (["--feeds=0"], "--feeds must be from 1"),
         (["--utilisation=1"], "--utilisation must be from 0.05 to 0.99"),

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -40,6 +42,35 @@ def looks(roll: Roll, times: int) -> list[int]:
         time.sleep(0.05)  # what is looked for is that nothing happens meanwhile
         found = roll.silent(5)
     return found
+
+
+WATCHED = """
+import sys, threading, time
+from project import pulse
+pulse.BEAT_SECONDS = 0.02
+pulse.watch(0.2)
+for _ in range(50):
+    pulse.beat()
+    time.sleep(0.01)
+print("still there", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+def test_where_nobody_watches_a_process_that_hangs_ends_itself(supervised):
+    """Not while it shows signs of life, and not where a supervisor counts them."""
+    _, writing = os.pipe()
+    environment = {**os.environ, pulse.VARIABLE: str(writing) if supervised else ""}
+    command = [sys.executable, "-c", WATCHED]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, pass_fds=[writing]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"still there\n"
+        if supervised:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.kill()
+        assert process.wait(10) == -signal.SIGKILL
 
 
 def test_one_that_stands_still_is_found(roll):

@@ -1,6 +1,7 @@
 """The sink: counted, hashed and written once; nothing left when discarded."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import resource
@@ -139,6 +140,26 @@ async def test_a_failed_write_that_nobody_waited_for_is_no_noise(stored, caplog)
     gc.collect()
     await asyncio.sleep(0)
     assert caplog.records == []
+    assert stored.files() == []
+
+
+async def test_a_failure_that_is_told_at_the_close_closes_nothing_twice(monkeypatch, stored):
+    """Some file systems say only then that the disk is full. The number may be another upload's by the next time."""
+    sink, closed, real = Sink(10 * MIB), [], os.close
+    await sink.write(b"x" * MIB)
+    ours = sink._descriptor
+
+    def close(descriptor: int) -> None:
+        real(descriptor)
+        if descriptor == ours:
+            closed.append(descriptor)
+            raise OSError(errno.EDQUOT, "quota")
+
+    monkeypatch.setattr(os, "close", close)
+    with pytest.raises(StorageFull):
+        await sink.finish()
+    await sink.discard()
+    assert closed == [ours]
     assert stored.files() == []
 
 
