@@ -1,9 +1,9 @@
 """An open-loop client: uploads arrive at a fixed mean rate, Poisson, whether or not earlier ones were answered.
 
 A closed loop waits for a server that is slow, and so hides how long others would have waited. Here the time of an
-answer counts from when its upload was due. Run as a program it prints what it found as JSON:
-`python -m tests.load.arrivals HOST:PORT BODY --rate 500 --seconds 5`. Its own lateness is among it: a generator that
-does not keep up is seen.
+answer counts from when its upload was due. Run as a program it writes what it found as JSON:
+`python -m tests.load.arrivals HOST:PORT BODY OUTPUT --rate 500 --seconds 5`. Its own lateness is among it: a generator
+that does not keep up is seen.
 """
 
 import argparse
@@ -195,10 +195,11 @@ async def _main(options: argparse.Namespace) -> Found:
 
 
 def main() -> None:
-    """Send, and print what became of it."""
+    """Send, and write down what became of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", help="host:port")
     parser.add_argument("body", type=Path)
+    parser.add_argument("output", type=Path, help="a file for what became of them")
     parser.add_argument("--type", default="text/plain")
     parser.add_argument("--rate", type=float, required=True, help="uploads a second")
     parser.add_argument("--seconds", type=float, default=5)
@@ -210,19 +211,16 @@ def main() -> None:
     began = time.monotonic()
     found = uvloop.run(_main(options))
     spent = os.times()
-    print(
-        json.dumps(
-            {
-                "answers": found.answers,
-                "wrong": found.wrong,
-                "accepted": found.accepted,
-                "refused": found.refused,
-                "late_p99": quantile(found.late, 0.99),
-                "seconds": time.monotonic() - began,
-                "cpu_seconds": spent.user + spent.system,
-            }
-        )
-    )
+    figures = {
+        "answers": found.answers,
+        "wrong": found.wrong,
+        "accepted": found.accepted,
+        "refused": found.refused,
+        "late_p99": quantile(found.late, 0.99),
+        "seconds": time.monotonic() - began,
+        "cpu_seconds": spent.user + spent.system,
+    }
+    options.output.write_text(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tests.load.serving import Server, serving
 TEXT_LINE = b"the quick brown fox jumps over the lazy dog\n"
 TRIVIAL = b"A trivial file, for which next to nothing is to be done.\n"
 OURS_EVERY = 3  # others this service is measured again: it is in every ratio
-STEADY = 0.05  # the standard error, as a share, from which on a ratio is known: two runs are then 7 % apart (sd)
+STEADY = 0.04  # the standard error, as a share, from which on a ratio is known: two runs are then 6 % apart (sd)
 
 NO_QUICKER, QUICKER = 8, 0.03  # a server is warm when so many rounds were no quicker than the best before, by a share
 
@@ -31,6 +31,11 @@ class Look:
     spec: Spec = RATE
     size: float | None = None
     family: str = ""
+    takes: Callable[[Server], bool] = lambda server: True  # who can be measured so: this service can
+
+    def of(self, servers: Sequence[Server]) -> list[Server]:
+        """Those of them that can be."""
+        return [server for server in servers if self.takes(server)]
 
 
 class Bench:
@@ -85,7 +90,7 @@ class Bench:
 
         `after` is called with the number of each round that is over.
         """
-        number, chosen = 0, [list(servers) for _ in looks]
+        number, chosen = 0, [look.of(servers) for look in looks]
         while any(chosen):
             for look, some in zip(looks, chosen, strict=True):
                 if some:
@@ -108,8 +113,9 @@ class Bench:
     def unsteady(self, look: Look, servers: Sequence[Server]) -> list[Server]:
         """Those whose ratio is not known well enough under this load, after this service; nobody where all are."""
         load = self.results.loads[look.part, look.title]
-        others = [server for server in servers[1:] if uncertainty(load, server.name) > STEADY]
-        return [servers[0], *others] if others else []
+        ours, *others = look.of(servers)
+        unknown = [server for server in others if uncertainty(load, server.name) > STEADY]
+        return [ours, *unknown] if unknown else []
 
     def keep(self, look: Look, server: Server, figures: dict[str, float]) -> None:
         """Keep what was found of a server under a load."""

@@ -10,9 +10,10 @@ import os
 import socket
 import time
 import urllib.error
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.load.bench import Bench
+from tests.load.bench import Bench, Look
 from tests.load.contenders import NGINX_LIMIT, SINK_LIMIT
 from tests.load.processes import MIB, Meter
 from tests.load.report import CPU, OURS, Spec
@@ -33,6 +34,11 @@ SPEC = Spec(
 )
 LEFT_OUT = ("Celery, gunicorn", "FastAPI + asyncpg + Celery", "group commit")  # they take bodies as others do
 PATIENCE_SECONDS = 600
+RAW, FORM = "raw body", "multipart"
+WAYS: dict[str, Callable[[Server], bool]] = {
+    RAW: lambda server: server.contender.raw,
+    FORM: lambda server: server.contender.form,
+}
 
 
 def run(bench: Bench) -> None:
@@ -42,34 +48,50 @@ def run(bench: Bench) -> None:
         chosen = [each for each in chosen if not any(words in each.name for words in LEFT_OUT)]
     block = os.urandom(MIB)
     with bench.all(chosen, on_disk=True) as servers:
-        for number in range(bench.options.rounds + 1):  # the first warms up
-            for mib in [1] if number == 0 else sorted(bench.options.large_mib):
-                bench.say(f"large, round {number}: {mib} MiB")
-                one_round(bench, servers, block, mib, counts=number > 0)
+        bench.say("large, warming up")
+        for way in WAYS:
+            first = look(way, 1, block)
+            for server in first.of(servers):
+                first.measure(server)
+
+        def after(number: int) -> None:
+            for mib in bench.options.large_mib:
+                keep_limit(bench, mib, number)
+
+        bench.until_steady(
+            servers, [look(way, mib, block) for mib in sorted(bench.options.large_mib) for way in WAYS], after
+        )
     bench.results.remark(
         "Large uploads: “written to disk” is `write_bytes` of `/proc/PID/io`; a file system in memory shows 0 there."
     )
 
 
-def one_round(bench: Bench, servers: list[Server], block: bytes, mib: int, *, counts: bool) -> None:
-    """Each way of sending it, by all who take it."""
-    once = functools.partial(one, block=block, mib=mib, wanted=digest_of(block, mib))
-    raw = [server for server in servers if server.contender.raw]
-    forms = [server for server in servers if server.contender.form]
-    for way, taking in (("raw body", raw), ("multipart", forms)):
-        for server, figures in bench.in_turn(taking, functools.partial(once, way=way)):
-            if counts:
-                keep(bench, server, way, mib, figures)
+def look(way: str, mib: int, block: bytes) -> Look:
+    """An upload of so many MiB, sent in this way."""
+    wanted = digest_of(block, mib)
+    return Look(
+        part="large",
+        title=title_of(way, mib),
+        measure=lambda server: one(server, way, block, mib, wanted),
+        spec=SPEC,
+        size=mib,
+        family=f"MiB of {way}",
+        takes=WAYS[way],
+    )
 
 
-def keep(bench: Bench, server: Server, way: str, mib: int, figures: dict[str, float]) -> None:
-    """Keep what was found. nginx, which takes no forms, is a limit of those too."""
-    shown = {way: server.name}
-    if server.name == NGINX_LIMIT:
-        shown["multipart"] = f"{server.name} (a raw body)"
-    for load, who in shown.items():
-        title = f"one upload of {mib:,} MiB, {load}"
-        bench.results.add("large", title, who, figures, spec=SPEC, size=mib, family=f"MiB of {load}")
+def title_of(way: str, mib: int) -> str:
+    """What it is called in the tables."""
+    return f"one upload of {mib:,} MiB, {way}"
+
+
+def keep_limit(bench: Bench, mib: int, number: int) -> None:
+    """Show nginx, which takes no forms, as a limit of those too, where it took part in this round."""
+    loads = bench.results.loads
+    for figures in loads["large", title_of(RAW, mib)].rounds.get(NGINX_LIMIT, [])[-1:]:
+        if figures["round"] == number:
+            form_load = loads["large", title_of(FORM, mib)]
+            form_load.rounds.setdefault(f"{NGINX_LIMIT} (a raw body)", []).append(figures)
 
 
 @functools.cache
@@ -88,7 +110,7 @@ def one(server: Server, way: str, block: bytes, mib: int, wanted: bytes) -> dict
     drained = server.get("/")["bytes"] if server.name == SINK_LIMIT else 0
     head, tail, target = b"", b"", "/upload/?filename=large.bin"
     content_type = "application/octet-stream"
-    if way == "multipart":
+    if way == FORM:
         head, tail = form(b"|", "large.bin").split(b"|")
         target, content_type = "/upload/", f"multipart/form-data; boundary={BOUNDARY}"
     if put:

@@ -193,17 +193,20 @@ def uploading(bench: Bench, server: Server, rate: float) -> Iterator[dict[str, f
     beside: dict[str, float] = {}
     body = bench.materials / "beside.body"
     body.write_bytes(form(TRIVIAL, "beside.txt"))
+    told = bench.materials / "beside.json"
     before = server.rows()
     command = [
-        sys.executable, "-m", "tests.load.arrivals", f"127.0.0.1:{server.port}", str(body), "--type", FORM,
+        sys.executable, "-m", "tests.load.arrivals", f"127.0.0.1:{server.port}", str(body), str(told), "--type", FORM,
         "--rate", str(rate), "--until-stopped",
     ]  # fmt: skip
-    process = subprocess.Popen(pinned(OTHER_CORE, command), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(pinned(OTHER_CORE, command), cwd=ROOT, stdin=subprocess.PIPE)
     try:
         yield beside
     finally:
-        told, _ = process.communicate(timeout=120)
-    found = json.loads(told)
+        process.communicate(timeout=120)
+    if process.returncode:
+        raise SystemExit(f"{server.name}: the generator of the uploads beside failed")
+    found = json.loads(told.read_text())
     answers = found["answers"]
     if set(answers) != {"201"} or server.rows() - before < answers["201"]:
         raise SystemExit(f"{server.name}: the uploads beside were answered {answers}")

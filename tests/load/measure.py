@@ -60,7 +60,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add("--only", nargs="+", default=list(PARTS), choices=PARTS, help="parts to run")
     add("--peers", nargs="*", default=[], help="peers whose names contain one of these words; `none` for none")
     add("--rounds", type=int, default=8, help="of what has no ratio, or takes a minute each, three")
-    add("--most-rounds", type=int, default=32, help="of small uploads and lists, while a ratio is not known to 5 %%")
+    add("--most-rounds", type=int, default=32, help="of uploads and lists, while a ratio is not known to 4 %%")
     add("--warm-seconds", type=int, default=90, help="of load at most until a server is no quicker by it")
     add("--seconds", type=int, default=1, help="of one load of one contender in one round")
     add("--connections", type=int, nargs="+", default=[1, 16, 64], help="of the small uploads")
@@ -142,9 +142,9 @@ def write(bench: Bench, seconds: float, *, docs: bool) -> None:
         f"{OTHER_CORE}; files in memory, but for large ones and with fsync. "
         f"Medians of {options.rounds} round{'s' * (options.rounds > 1)} of {options.seconds} s, of what has no ratio "
         f"or takes a minute each of {bench.few_rounds}; contenders in turn, Filewire again after every {OURS_EVERY}, "
-        f"and the mean of those. Small uploads and lists once load makes nobody quicker, and until each "
-        f"ratio's standard error is {STEADY:.0%}, at most {options.most_rounds} rounds. Ratios are the geometric means "
-        "of those of rounds. "
+        "and the mean of those. Small uploads and lists once load makes nobody quicker; they and large uploads until "
+        f"each ratio's standard error is {STEADY:.0%}, at most {options.most_rounds} rounds. Ratios are the geometric "
+        "means of those of rounds. "
         f"The run took {seconds / 60:.1f} minutes."
     )
     if options.quick:

@@ -63,10 +63,11 @@ def one(bench: Bench, server: Server, body: bytes, rate: float) -> dict[str, flo
     seconds = bench.options.overload_seconds
     kept = bench.materials / "overload.body"
     kept.write_bytes(body)
+    told = bench.materials / "overload.json"
     usual = sorted(one_upload(server, body) for _ in range(20))
     before, rss = server.rows(), server.tree.rss()
     command = [
-        sys.executable, "-m", "tests.load.arrivals", f"127.0.0.1:{server.port}", str(kept), "--type", FORM,
+        sys.executable, "-m", "tests.load.arrivals", f"127.0.0.1:{server.port}", str(kept), str(told), "--type", FORM,
         "--rate", str(rate), "--seconds", str(seconds),
     ]  # fmt: skip
     with Meter(server.tree) as meter, sampled(0.25, lambda: (server.tree.rss() / MIB,)) as memory:
@@ -74,7 +75,7 @@ def one(bench: Bench, server: Server, body: bytes, rate: float) -> dict[str, flo
     if done.returncode:
         raise SystemExit(f"the generator failed: {done.stderr[-2000:]}")
     recovered = recovery(server, body, usual)
-    found = json.loads(done.stdout)
+    found = json.loads(told.read_text())
     answers, accepted = found["answers"], [took for _, took in found["accepted"]]
     if found["wrong"] or not accepted:
         raise SystemExit(f"{server.name} under overload: {answers}, {found['wrong']}")

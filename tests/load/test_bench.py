@@ -164,6 +164,16 @@ def test_rounds_go_on_with_those_whose_ratio_is_not_known():
     assert [figures["round"] for figures in bench.results.loads["a", "t"].rounds["never"]] == list(range(200))
 
 
+def test_who_cannot_be_measured_so_is_left_out():
+    """nginx takes no forms, others no raw bodies: they are neither measured nor waited for."""
+    bench = Bench.__new__(Bench)
+    bench.results, bench.began, bench.options = Results(), 0.0, SimpleNamespace(rounds=2, most_rounds=4)
+    servers = [SimpleNamespace(name=name) for name in (OURS, "no forms", "forms")]
+    look = Look(part="a", title="t", measure=lambda _: {"rate": 1.0}, takes=lambda server: server.name != "no forms")
+    bench.until_steady(servers, [look])
+    assert {who: len(rounds) for who, rounds in bench.results.loads["a", "t"].rounds.items()} == {OURS: 2, "forms": 2}
+
+
 @pytest.mark.parametrize(("rates", "rounds"), [([5.0], 1 + NO_QUICKER), ([1.0, 2.0, 3.0], 3 + NO_QUICKER)])
 def test_a_server_is_warm_when_load_makes_it_no_quicker(rates: list[float], rounds: int):
     """A little quicker is no quicker: noise is that too."""
