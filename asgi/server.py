@@ -8,11 +8,14 @@ the server refuses by itself is problem+json too. At SIGTERM, those who wait for
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import logging
 import os
 import socket
+import struct
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,7 +37,8 @@ logger = logging.getLogger(__name__)
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 15.0
 PIPELINED = 128  # requests of a connection that wait for the answers to those before them; what comes then is not read
-STALLED_SECONDS = 60.0  # a client that reads hardly anything of its answers for so long is cut off
+STALLED_SECONDS = 60.0  # a client that takes nothing of its answers for so long is cut off
+LOOKS = 6  # in that time, whether it has taken something
 LINGER_SECONDS = 2.0  # for a client that still sends to read why its connection is closed
 GRACE_SECONDS = 10
 OF_AN_UPGRADE = frozenset({b"upgrade", b"http2-settings"})  # headers, and words of `Connection`
@@ -78,6 +82,10 @@ def _drop(data: Any) -> None:
     """Write nothing."""
 
 
+def _nothing() -> None:
+    """Nobody is told."""
+
+
 class EndedByClose(RequestResponseCycle):
     """One of HTTP/1.0: an answer without a length ends with its connection, for its client knows no chunks."""
 
@@ -108,7 +116,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._deaf = False
         self._lingers = False
         self._running: RequestResponseCycle | None = None  # the request being answered; `cycle` is the newest
+        self._ahead: dict[RequestResponseCycle, int] = {}  # the bytes of headers of those that wait for their turn
+        self._ahead_bytes = 0
         self._reader_timer: asyncio.TimerHandle | None = None  # of a client that does not read
+        self._unread = self._taken_at = 0.0  # the least that it had not taken yet, and since when
         self._header_bytes = 0  # of all reads since the last bytes of a body, whatever else was in the first of them
         self._first_bytes = 0  # of that first read, where it had the end of another request
         self._header_timer: asyncio.TimerHandle | None = None
@@ -125,10 +136,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._running is not None and self._running is not self.cycle:  # to which it is told below
             self._running.disconnected = True
             self._running.message_event.set()
+        self._forget_ahead()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client does not read: it has some time for that, whatever it is sent."""
+        """The client is slow, or does not read: it has some time for that, whatever it is sent."""
         super().pause_writing()
         self._expect_reader()
 
@@ -161,13 +173,13 @@ class BoundedHttp(HttpToolsProtocol):
         whole request of another method, an upload say, is answered soon, and then the connection ends. Within a request
         the client has gone.
         """
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.more_body or cycle.response_complete or cycle.scope["method"] in MAY_WAIT:
-            return False
-        if self.pipeline:  # what is answered first may be a GET
+        cycles = [cycle for cycle, _ in self.pipeline]
+        if self._running is not None and not self._running.response_complete:
+            cycles.append(self._running)
+        if not cycles or any(cycle.more_body or cycle.scope["method"] in MAY_WAIT for cycle in cycles):
             return False
         self._headers_came()  # of a next request, which has no end
-        cycle.keep_alive = False
+        self.cycle.keep_alive = False
         return True
 
     def on_message_begin(self) -> None:
@@ -182,7 +194,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse_headers()
             raise ValueError  # the parser's end
         self._in_headers = False
-        if len(self.pipeline) >= PIPELINED:  # thousands fit into what the server reads at once
+        if len(self.pipeline) >= PIPELINED or self._ahead_bytes > HEADER_BYTES:  # thousands fit into one read
             self._deaf = self._answers_first()
             raise ValueError
         self._header_bytes = self._first_bytes = 0
@@ -192,6 +204,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._passed_over:
             return
         super().on_headers_complete()
+        if self.pipeline and self.pipeline[0][0] is self.cycle:
+            self._ahead[self.cycle] = self._size_of_headers()
+            self._ahead_bytes += self._ahead[self.cycle]
+        if not self.parser.should_upgrade():
+            self.headers = []  # what comes behind the body is no header of the request (RFC 9110, section 6.5.1)
         if self.scope["http_version"] < "1.1" and self.cycle is not None:
             self.cycle.__class__ = EndedByClose
 
@@ -229,6 +246,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        if self._ahead:
+            self._ahead_bytes -= self._ahead.pop(cycle, 0)
         super()._start_asgi_task(cycle, app)
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -281,7 +300,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _answers_first(self) -> bool:
         """Whether a request that is whole has no answer yet: it gets one, and the connection ends behind it."""
         if self.pipeline and self.cycle.more_body:  # it will never be whole, and its turn has not come
-            self.pipeline.popleft()
+            self._ahead_bytes -= self._ahead.pop(self.pipeline.popleft()[0], 0)
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running  # type: ignore[assignment]
         if self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
             return False
@@ -300,16 +319,34 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _expect_reader(self) -> None:
         if self._reader_timer is None:
-            self._reader_timer = self.loop.call_later(STALLED_SECONDS, self._reader_late)
+            self._unread, self._taken_at = self._not_taken(), self.loop.time()
+            self._reader_timer = self.loop.call_later(STALLED_SECONDS / LOOKS, self._look_at_reader)
 
     def _reader_came(self) -> None:
         if self._reader_timer is not None:
             self._reader_timer.cancel()
             self._reader_timer = None
 
-    def _reader_late(self) -> None:
-        logger.info("a client has read too little for %g s: its connection is broken", STALLED_SECONDS)
-        self._transport.abort()
+    def _look_at_reader(self) -> None:
+        unread = self._not_taken()
+        if unread < self._unread:
+            self._unread, self._taken_at = unread, self.loop.time()
+        elif self.loop.time() - self._taken_at >= STALLED_SECONDS:
+            logger.info("a client has taken nothing for %g s: its connection is broken", STALLED_SECONDS)
+            self._transport.abort()
+            return
+        self._reader_timer = self.loop.call_later(STALLED_SECONDS / LOOKS, self._look_at_reader)
+
+    def _not_taken(self) -> int:
+        """The bytes that the client's system has not confirmed: ours, and those that the kernel keeps for it.
+
+        A slow client takes some of them long before there is room for ours again: the kernel keeps megabytes.
+        """
+        kept = 0
+        with contextlib.suppress(OSError):
+            answer = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+            (kept,) = struct.unpack("=i", answer)
+        return self._transport.get_write_buffer_size() + kept
 
     def _keep_alive(self) -> None:
         """Wait for a request, and not for ever: what came last was the end of a dropped body, or a blank line."""
@@ -326,11 +363,19 @@ class BoundedHttp(HttpToolsProtocol):
             return False
         if not self._lingers:
             self._lingers = self._deaf = True
-            self.pipeline.clear()
+            self._forget_ahead()
             self._transport.write_eof()
             self._body_ended()
             self._body_timer = self.loop.call_later(LINGER_SECONDS, self._transport.abort)
         return True
+
+    def _forget_ahead(self) -> None:
+        """Begin none of those that wait for their turn, and let go of them at once: they may be megabytes."""
+        for cycle, _ in self.pipeline:
+            cycle.on_response = _nothing
+        self.pipeline.clear()
+        self._ahead.clear()
+        self._ahead_bytes = 0
 
     def _body_ended(self) -> None:
         if self._body_timer is not None:

@@ -213,6 +213,8 @@ def refuse_early(request: Request) -> None:
     """Refuse, with no byte of the body read, what its headers rule out. Raises FileTooLarge, UnsupportedBody."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedBody("An encoded body is not accepted.", Accept_Encoding="identity")
+    if request.headers.get("Transfer-Encoding", "chunked").strip().lower() != "chunked":
+        raise UnsupportedBody("A body is accepted as it is or chunked, and in no other transfer coding.")
     length = request.headers.get("Content-Length", "")
     media_type = request._request.content_type or ""
     allowed = settings.FILEWIRE_MAX_FILE_BYTES + (MAX_OTHER_BYTES if media_type == FORM else 0)

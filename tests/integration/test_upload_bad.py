@@ -158,6 +158,7 @@ async def test_a_content_type_that_cannot_be_read_is_refused():
         (RAW | {"Content-Encoding": "gzip"}, b"x", 415, "unsupported_media_type"),
         (RAW | {"Content-Digest": "sha-256=:AAAA:"}, b"x", 400, "bad_header"),
         (RAW | {"Content-Digest": "nonsense"}, b"x", 400, "bad_header"),
+        (RAW | {"Transfer-Encoding": "gzip, chunked"}, b"x", 415, "unsupported_media_type"),
         (RAW | {"Content-Digest": f"sha-256=:{'A' * 43}=:"}, b"x", 422, "digest_mismatch"),
         (RAW | {"Content-Digest": f"sha-256=:{'A' * 43}=:"}, LARGE, 422, "digest_mismatch"),
         (RAW | {"Content-Digest": OF_NOTHING}, b"x", 422, "digest_mismatch"),  # of a stream that was read before

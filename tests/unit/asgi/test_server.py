@@ -441,6 +441,38 @@ def test_requests_sent_ahead_are_bounded():
     assert answer.lower().count(b"connection: close") == 1
 
 
+def test_headers_sent_ahead_are_bounded_together():
+    """As one request's are: many with large ones would be megabytes for each connection."""
+    answer = uvloop.run(all_of(with_headers(HEADER_BYTES // 8) * PIPELINED))
+    assert 8 <= answer.count(b"HTTP/1.1 503") <= 12
+    assert answer.lower().count(b"connection: close") == 1
+
+
+async def many_that_leave_requests_behind() -> int:
+    """How many protocols are left of clients that sent requests ahead and are gone, without a collection."""
+    async with serving() as (server, (host, port)):
+        for _ in range(5):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.write(REQUEST * 20)
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+        async with asyncio.timeout(5):
+            while server.server_state.connections or server.server_state.tasks:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.01)
+        return sum(type(each) is BoundedHttp for each in gc.get_objects())
+
+
+def test_requests_that_are_never_begun_are_freed_without_a_collection(monkeypatch):
+    """Their client is gone: megabytes may not wait for one."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
+    gc.collect()
+    gc.disable()
+    try:
+        assert uvloop.run(many_that_leave_requests_behind()) == 0
+    finally:
+        gc.enable()
+
+
 async def answering_in_pieces(scope: Any, receive: Any, send: Any) -> None:
     """An application whose answer takes a while."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
@@ -520,6 +552,55 @@ def test_a_client_that_does_not_read_is_cut_off(monkeypatch, headers):
     monkeypatch.setattr("asgi.server.STALLED_SECONDS", 0.2)
     monkeypatch.setattr("tests.unit.asgi.test_server.refusing", telling_much)
     uvloop.run(a_client_that_does_not_read())
+
+
+async def what_a_slow_client_reads() -> int:
+    """How many bytes, a quarter of a megabyte at a time."""
+    async with serving() as (_, address):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, address)
+        await loop.sock_sendall(client, LAST)
+        count = 0
+        while data := await loop.sock_recv(client, 250_000):
+            count += len(data)
+            await asyncio.sleep(0.01)
+        client.close()
+    return count
+
+
+def test_a_client_that_reads_slowly_gets_all_of_it(monkeypatch):
+    """Though the kernel keeps so much for it that there is no room for more for longer than it may read nothing."""
+
+    async def telling_much(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"20000000")]})
+        await send({"type": "http.response.body", "body": bytes(10_000_000), "more_body": True})
+        await send({"type": "http.response.body", "body": bytes(10_000_000)})
+
+    monkeypatch.setattr("asgi.server.STALLED_SECONDS", 0.3)
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", telling_much)
+    assert uvloop.run(what_a_slow_client_reads()) > 20_000_000
+
+
+def test_trailers_are_no_headers(monkeypatch):
+    """Not even where they come in one read with them, before the application has begun."""
+    found: list[Any] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        found.extend(scope["headers"])
+        await answer_at_once(scope, receive, send)
+
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", noting)
+    uvloop.run(all_of(CHUNKED + b"0\r\nContent-Disposition: attachment\r\n\r\n" + LAST))
+    assert [name for name, _ in found] == [b"host", b"transfer-encoding", b"host", b"connection"]
+
+
+def test_uploads_sent_ahead_by_a_client_that_reads_on_are_answered(monkeypatch):
+    """It has closed its side behind the last of them."""
+    monkeypatch.setattr("tests.unit.asgi.test_server.refusing", answering_late)
+    assert uvloop.run(half_closed(WHOLE * 3)).count(b"HTTP/1.1 503") == 3
 
 
 WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
