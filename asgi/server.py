@@ -340,10 +340,10 @@ class BoundedHttp(HttpToolsProtocol):
     def _not_taken(self) -> int:
         """The bytes that the client's system has not confirmed: ours, and those that the kernel keeps for it.
 
-        A slow client takes some of them long before there is room for ours again: the kernel keeps megabytes.
+        A slow client's system takes some of them long before there is room for ours again: the kernel keeps megabytes.
         """
         kept = 0
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it may just be closed
             answer = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
             (kept,) = struct.unpack("=i", answer)
         return self._transport.get_write_buffer_size() + kept
