@@ -117,7 +117,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._lingers = False
         self._running: RequestResponseCycle | None = None  # the request being answered; `cycle` is the newest
         self._ahead: dict[RequestResponseCycle, int] = {}  # the bytes of headers of those that wait for their turn
-        self._ahead_bytes = 0
         self._reader_timer: asyncio.TimerHandle | None = None  # of a client that does not read
         self._unread = self._taken_at = 0.0  # the least that it had not taken yet, and since when
         self._header_bytes = 0  # of all reads since the last bytes of a body, whatever else was in the first of them
@@ -194,7 +193,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse_headers()
             raise ValueError  # the parser's end
         self._in_headers = False
-        if len(self.pipeline) >= PIPELINED or self._ahead_bytes > HEADER_BYTES:  # thousands fit into one read
+        if len(self.pipeline) >= PIPELINED or sum(self._ahead.values()) > HEADER_BYTES:  # thousands fit into one read
             self._deaf = self._answers_first()
             raise ValueError
         self._header_bytes = self._first_bytes = 0
@@ -206,7 +205,6 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
         if self.pipeline and self.pipeline[0][0] is self.cycle:
             self._ahead[self.cycle] = self._size_of_headers()
-            self._ahead_bytes += self._ahead[self.cycle]
         if not self.parser.should_upgrade():
             self.headers = []  # what comes behind the body is no header of the request (RFC 9110, section 6.5.1)
         if self.scope["http_version"] < "1.1" and self.cycle is not None:
@@ -246,8 +244,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
-        if self._ahead:
-            self._ahead_bytes -= self._ahead.pop(cycle, 0)
+        self._ahead.pop(cycle, None)
         super()._start_asgi_task(cycle, app)
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -300,7 +297,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _answers_first(self) -> bool:
         """Whether a request that is whole has no answer yet: it gets one, and the connection ends behind it."""
         if self.pipeline and self.cycle.more_body:  # it will never be whole, and its turn has not come
-            self._ahead_bytes -= self._ahead.pop(self.pipeline.popleft()[0], 0)
+            self._ahead.pop(self.pipeline.popleft()[0], None)
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running  # type: ignore[assignment]
         if self.cycle is None or self.cycle.more_body or self.cycle.response_complete:
             return False
@@ -375,7 +372,6 @@ class BoundedHttp(HttpToolsProtocol):
             cycle.on_response = _nothing
         self.pipeline.clear()
         self._ahead.clear()
-        self._ahead_bytes = 0
 
     def _body_ended(self) -> None:
         if self._body_timer is not None:

@@ -176,10 +176,7 @@ class Committer:
             # The connection may have died before or after the COMMIT: look which rows are there, try the rest once.
             logger.warning("the database connection was lost in a commit: %s", type(error).__name__)
             connection.close()
-            there = lifecycle.recorded(receipt.file.id for receipt in receipts)
-            for receipt in receipts:
-                receipt.recorded = receipt.file.id in there
-                receipt.sent = False
+            self._look_for(receipts)
             absent = [receipt for receipt in receipts if not receipt.recorded]
             if absent:
                 self._record(absent, again=False)
@@ -194,18 +191,22 @@ class Committer:
             except Exception as error:
                 if is_database_away(error):
                     raise
-                if isinstance(error, IntegrityError) and self._is_there(receipt):
+                if isinstance(error, IntegrityError):
+                    self._look_for([receipt])
+                if receipt.recorded:  # by a transaction whose end we did not see: its id is ours, and given once
                     continue
                 logger.exception("a row was refused", extra={"file_id": str(receipt.file.id)})
                 receipt.error = StorageAway("The file could not be recorded.")
                 receipt.error.__cause__ = error
 
-    def _is_there(self, receipt: Receipt) -> bool:
-        """Whether the row was recorded by a transaction whose end we did not see: its id is ours, and given once."""
-        receipt.sent = True  # until we know
-        receipt.recorded = receipt.file.id in lifecycle.recorded([receipt.file.id])
-        receipt.sent = receipt.recorded
-        return receipt.recorded
+    def _look_for(self, receipts: Sequence[Receipt]) -> None:
+        """Note which of these rows are there after all. Raises the database's error; then they may be."""
+        for receipt in receipts:
+            receipt.sent = True
+        there = lifecycle.recorded(receipt.file.id for receipt in receipts)
+        for receipt in receipts:
+            receipt.recorded = receipt.file.id in there
+            receipt.sent = False
 
     def _insert(self, receipts: Sequence[Receipt]) -> None:
         connection.ensure_connection()

@@ -170,6 +170,8 @@ def test_discarding_takes_what_was_derived(stored):
     for attempt in (1, 2):
         (storage.workdir(key, attempt) / "thumbnail").write_bytes(b"y")
     assert list(storage.workdir(key, 2).iterdir()) == []  # new and empty each time
+    storage.discard_derived(key, 1)
+    assert not storage.derived_path(key, 1, "thumbnail").exists()
     (storage.workdir(key, 10) / "thumbnail").write_bytes(b"y")
     storage.discard_derived_before(key, 10)
     assert not storage.derived_path(key, 2, "thumbnail").parent.exists()

@@ -45,7 +45,7 @@ def looks(roll: Roll, times: int) -> list[int]:
 
 
 WATCHED = """
-import sys, threading, time
+import time
 from project import pulse
 pulse.BEAT_SECONDS = 0.02
 pulse.watch(0.2)
