@@ -192,6 +192,7 @@ class Committer:
                 if is_database_away(error):
                     raise
                 if isinstance(error, IntegrityError):
+                    receipt.sent = True  # until we know
                     self._look_for([receipt])
                 if receipt.recorded:  # by a transaction whose end we did not see: its id is ours, and given once
                     continue
@@ -200,9 +201,7 @@ class Committer:
                 receipt.error.__cause__ = error
 
     def _look_for(self, receipts: Sequence[Receipt]) -> None:
-        """Note which of these rows are there after all. Raises the database's error; then they may be."""
-        for receipt in receipts:
-            receipt.sent = True
+        """Note which of these rows are there after all. Raises the database's error; then what was sent is in doubt."""
         there = lifecycle.recorded(receipt.file.id for receipt in receipts)
         for receipt in receipts:
             receipt.recorded = receipt.file.id in there
