@@ -5,6 +5,7 @@ Every step may be done many times over, and by two at once: what it finds is cha
 looks at anything younger than a delay that the living need for it.
 """
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from apps.events import publish
 from apps.files import home, idempotency, lifecycle, storage
 from apps.files.context import about
 from apps.files.errors import BytesMissing, FileBusy, FileMissing
+from apps.files.faults import is_database_away
 from apps.files.models import File
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ class Sweeper:
         self._at_home = True
 
     def sweep(self) -> None:
-        """Every step once. Raises what is away."""
+        """Every step once, whatever the ones before it met. Raises the first that one met."""
         steps: tuple[Callable[[], None], ...] = (
             self._publish_late,
             self._take_from_the_dead,
@@ -50,18 +52,25 @@ class Sweeper:
             self._forget,
             self._audit,
         )
+        met: Exception | None = None
         for step in steps:
-            step()
+            try:
+                step()
+            except Exception as error:  # bytes that cannot be looked at are no reason to leave files with the dead
+                met = met or error
+        if met is not None:
+            raise met
 
     def _publish_late(self) -> None:
         for file in lifecycle.unpublished(settings.FILEWIRE_REPUBLISH_SECONDS, BATCH_FILES):
-            if not publish.pending(file):
-                return
-            lifecycle.published(file)
+            with _alone(file):
+                if not publish.pending(file):
+                    return
+                lifecycle.published(file)
 
     def _take_from_the_dead(self) -> None:
         for file in lifecycle.expired(BATCH_FILES):
-            with about(file=file.id, request=file.request_id):
+            with _alone(file):
                 logger.warning("attempt %d lost its worker", file.attempt)
                 if lifecycle.lose(file) and publish.pending(file):
                     lifecycle.published(file)
@@ -139,11 +148,21 @@ class Sweeper:
         for file in files:
             if storage.has_bytes(str(file.file.name)) or (file.error or {}).get("code") == BytesMissing.code:
                 continue
-            logger.error("a row without bytes", extra={"file_id": str(file.id)})
-            try:
+            with _alone(file), contextlib.suppress(FileBusy, FileMissing):  # someone else was quicker
+                logger.error("a row without bytes")
                 lifecycle.requeue(file.id)
-            except (FileBusy, FileMissing):  # someone else was quicker
-                continue
+
+
+@contextlib.contextmanager
+def _alone(file: File) -> Iterator[None]:
+    """Around what is done for one file, whose trouble is not the next one's. Raises what is away."""
+    with about(file=file.id, request=file.request_id):
+        try:
+            yield
+        except Exception as error:
+            if is_database_away(error):
+                raise
+            logger.exception("this file cannot be put right")
 
 
 def _is_orphan(item: storage.Found, wanted_from: int | None) -> bool:

@@ -116,13 +116,15 @@ class Committer:
                     break
                 batch += more
             try:
-                self._commit(batch)
+                try:
+                    self._commit(batch)
+                finally:
+                    if any(receipt.recorded for receipt in batch):
+                        wake.tell()
             except Exception as error:  # the thread outlives whatever a batch meets
                 logger.exception("a batch of uploads met an error nobody foresaw")
                 for receipt in batch:
                     receipt.error = receipt.error or error
-            if any(receipt.recorded for receipt in batch):
-                wake.tell()
             for receipt in batch:
                 # Bytes whose row may be there are kept: better a file nobody was told of than a row without bytes.
                 if not receipt.recorded and not receipt.sent:
@@ -201,7 +203,7 @@ class Committer:
                 receipt.error.__cause__ = error
 
     def _look_for(self, receipts: Sequence[Receipt]) -> None:
-        """Note which of these rows are there after all. Raises the database's error; then what was sent is in doubt."""
+        """Note which of these rows are there after all. Raises the database's error; what was sent is in doubt then."""
         there = lifecycle.recorded(receipt.file.id for receipt in receipts)
         for receipt in receipts:
             receipt.recorded = receipt.file.id in there

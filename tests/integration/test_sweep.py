@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
+from django.db import DataError, OperationalError
 from django.utils import timezone
 
 from apps.files import home, ids, lifecycle, storage
@@ -235,3 +236,47 @@ def test_strange_names_in_the_storage_are_left_alone(sweeper, monkeypatch):
     assert strange.exists()
     os.utime(strange)
     shutil.rmtree(storage.blobs() / "0123456")
+
+
+def test_one_file_that_cannot_be_put_right_is_no_other_files_trouble(sweeper, monkeypatch, caplog):
+    """Its line is in the log; those behind it get their next attempt in the same sweep."""
+    files = [lifecycle.claim(a_file().id, 1) for _ in range(3)]
+    File.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
+    bad, real = files[0], lifecycle.lose
+
+    def lose(file: File) -> bool:
+        if file.id == bad.id:
+            raise DataError("this row refuses")
+        return real(file)
+
+    monkeypatch.setattr(lifecycle, "lose", lose)
+    sweeper.sweep()
+    assert [row(file).status for file in files] == ["processing", "queued", "queued"]
+    assert caplog.text.count("this file cannot be put right") == 1
+
+
+def test_a_database_that_is_away_is_no_files_trouble(sweeper, monkeypatch, caplog):
+    """The sweep ends by its error, for whoever waits until it is back."""
+    assert lifecycle.claim(a_file().id, 1)
+    File.objects.update(lease_expires_at=timezone.now() - timezone.timedelta(seconds=1))
+
+    def lose(file: File) -> bool:
+        raise OperationalError("the connection broke")
+
+    monkeypatch.setattr(lifecycle, "lose", lose)
+    with pytest.raises(OperationalError):
+        sweeper.sweep()
+    assert "cannot be put right" not in caplog.text
+
+
+def test_a_step_that_stumbles_does_not_keep_the_next_ones_from_their_turn(sweeper, monkeypatch):
+    """A folder of uploads that cannot be read is told; the walk behind it goes on all the same."""
+    sweep(sweeper)
+    stray = orphan()
+    age(storage.path_of(storage.key_of(stray)), monkeypatch)
+    storage.incoming().rmdir()
+    storage.incoming().write_bytes(b"no folder")
+    for _ in range(2):
+        with pytest.raises(NotADirectoryError):
+            sweeper.sweep()
+    assert not storage.has_bytes(storage.key_of(stray))

@@ -432,6 +432,19 @@ async def test_the_thread_outlives_what_nobody_foresaw(monkeypatch, stored, capl
     assert len(stored.files()) == 1
 
 
+async def test_the_thread_outlives_a_word_that_cannot_be_said(monkeypatch, stored, caplog):
+    """What is recorded is answered so, whatever keeps the dispatcher from hearing of it; the next is committed too."""
+
+    def broken():
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(commit.wake, "tell", broken)
+    for number in (1, 2):
+        await committer().commit(receipt())
+        assert await File.objects.acount() == len(stored.files()) == number
+    assert caplog.text.count("nobody foresaw") == 2
+
+
 async def test_closing_commits_what_has_arrived(stored):
     """Uploads that are complete when the server stops are recorded and answered before the thread ends."""
     thread = committer()._thread

@@ -230,6 +230,7 @@ def test_the_command_says_what_breaks_first():
     ):
         assert words in found, words
     assert max(len(line) for line in found.splitlines()) <= 120
+    assert "Kept after 0 days: nothing." in asked("--retention-days=0")
 
 
 def test_json_is_the_same_plan():
