@@ -78,12 +78,8 @@ class Lingering:
         self._linger = bool
 
 
-def _drop(data: Any) -> None:
-    """Write nothing."""
-
-
-def _nothing() -> None:
-    """Nobody is told."""
+def _drop(data: Any = None) -> None:
+    """Write nothing, tell nobody."""
 
 
 class EndedByClose(RequestResponseCycle):
@@ -369,7 +365,7 @@ class BoundedHttp(HttpToolsProtocol):
     def _forget_ahead(self) -> None:
         """Begin none of those that wait for their turn, and let go of them at once: they may be megabytes."""
         for cycle, _ in self.pipeline:
-            cycle.on_response = _nothing
+            cycle.on_response = _drop
         self.pipeline.clear()
         self._ahead.clear()
 

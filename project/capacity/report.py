@@ -107,7 +107,7 @@ def _counted(count: int, one: str) -> str:
 
 
 def _listed(what: str, found: Mapping[str, Any], said_as: Any) -> Iterator[str]:
-    """A sentence of names and values, in as many lines as it needs; what is nothing is not said."""
+    """A sentence of names and values, in as many lines as it needs; what is nothing is not said where something is."""
     items = ", ".join(f"{name} {said_as(value)}" for name, value in found.items() if value) or "nothing"
     yield from textwrap.wrap(f"{what}: {items}.", LINE_COLUMNS, subsequent_indent="  ", break_long_words=False)
 
